@@ -1,0 +1,125 @@
+"""Make records safe before any sink sees them, and judge them by the vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from prefect_otel_status import sanitize, signals
+from prefect_otel_status.model import GateResult, LogLine, Record, StageEnd, Status, Transition
+from prefect_otel_status.redact import Redactor
+from prefect_otel_status.settings import Settings
+from prefect_otel_status.tally import Tally
+
+UNKNOWN_STAGE = "unknown_stage"
+LONG_MESSAGE = "long_message"
+RESERVED_NAME = "reserved_attribute"
+
+
+class Cleaner:
+    """Sanitises and redacts records; flags and counts what is outside the vocabulary."""
+
+    def __init__(self, settings: Settings, tally: Tally) -> None:
+        self._settings = settings
+        self._tally = tally
+        self.redact = Redactor(
+            extra=settings.redact,
+            on_secret=lambda kind: tally.add(signals.PROCESS_REDACTIONS, kind),
+        )
+
+    def clean(self, record: Record) -> Record:
+        """RECORD, safe to send anywhere."""
+        if isinstance(record, Status):
+            return self._status(record)
+        if isinstance(record, Transition):
+            return self._transition(record)
+        if isinstance(record, LogLine):
+            return self._log_line(record)
+        return self._named(record)
+
+    def text(self, value: object, *, limit: int = sanitize.TEXT_LIMIT) -> str:
+        """VALUE as safe text without secrets."""
+        return self.redact(sanitize.text(value, limit=limit))
+
+    def line(self, value: object, *, limit: int = sanitize.LABEL_LIMIT) -> str:
+        """VALUE as one safe line without secrets."""
+        # A secret must be found before the cut, or half of it would stay.
+        return sanitize.line(self.redact(sanitize.text(value)), limit=limit)
+
+    def attributes(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """VALUES with safe names and values."""
+        return sanitize.attributes(values, redact=self.redact) if values else {}
+
+    def _status(self, status: Status) -> Status:
+        flags = [*status.flags, *self._judge(status)]
+        for flag in flags:
+            self._tally.add(signals.PROCESS_FLAGS, flag)
+        return msgspec.structs.replace(
+            status,
+            template=self.line(status.template),
+            message=self.text(status.message),
+            event=None if status.event is None else self.line(status.event),
+            stage=None if status.stage is None else self.line(status.stage),
+            attributes=self.attributes(_without_reserved(status.attributes)),
+            bound=self.attributes(status.bound),
+            flags=tuple(flags),
+        )
+
+    def _judge(self, status: Status) -> list[str]:
+        flags = []
+        if self._settings.stages and status.stage and status.stage not in self._settings.stages:
+            flags.append(UNKNOWN_STAGE)
+        if len(status.message) > self._settings.message_length and status.origin == "status":
+            flags.append(LONG_MESSAGE)
+        if len(status.attributes) > sanitize.ATTRIBUTE_LIMIT:
+            flags.append(sanitize.TOO_MANY_ATTRIBUTES)
+        if any(name.startswith("prefect_status.") for name in status.attributes) and not _ours(status):
+            flags.append(RESERVED_NAME)
+        return flags
+
+    def _transition(self, transition: Transition) -> Transition:
+        return msgspec.structs.replace(
+            transition,
+            message=self.text(transition.message),
+            state_name=self.line(transition.state_name),
+            error_type=None if transition.error_type is None else self.line(transition.error_type),
+            bound=self.attributes(transition.bound),
+        )
+
+    def _log_line(self, line: LogLine) -> LogLine:
+        return msgspec.structs.replace(
+            line, message=self.text(line.message), attributes=self.attributes(line.attributes)
+        )
+
+    def _named(self, record: StageEnd | GateResult) -> StageEnd | GateResult:
+        bound = self.attributes(record.bound)
+        if isinstance(record, StageEnd):
+            return msgspec.structs.replace(record, stage=self.line(record.stage), bound=bound)
+        return msgspec.structs.replace(record, gate=self.line(record.gate), bound=bound)
+
+
+def _ours(status: Status) -> bool:
+    return status.origin in ("gate", "track")
+
+
+def _without_reserved(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    # These names are ours on every signal; a user's value must not replace them.
+    fixed = _FIXED_NAMES & values.keys()
+    return {k: v for k, v in values.items() if k not in fixed} if fixed else values
+
+
+_FIXED_NAMES = frozenset(
+    attribute.name
+    for attribute in (
+        signals.MESSAGE,
+        signals.TEMPLATE,
+        signals.STAGE,
+        signals.LEVEL,
+        signals.PROGRESS,
+        signals.SEQUENCE,
+        signals.ATTEMPT,
+        signals.FLAGS,
+    )
+)

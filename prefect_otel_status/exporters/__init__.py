@@ -1,0 +1,1 @@
+"""Where spans, metrics and logs leave the process."""

@@ -1,0 +1,219 @@
+"""SDK providers from the standard variables; never in the place of one that is already set."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from opentelemetry import _logs, metrics, propagate, trace
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+
+from prefect_otel_status import signals
+from prefect_otel_status.choice import choose, factory
+from prefect_otel_status.settings import Settings
+from prefect_otel_status.tally import Tally
+
+logger = logging.getLogger("prefect_otel_status")
+
+# Short enough to watch a run; a batch's size still bounds the number of requests.
+_SPAN_DELAY = "1000"
+
+
+@dataclass(frozen=True)
+class Providers:
+    """The providers in use, and those among them that are ours to shut down."""
+
+    tracer: Any
+    meter: Any
+    logger: Any
+    owned: tuple[Any, ...] = ()
+
+
+def provide(
+    settings: Settings,
+    tally: Tally,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    tracer_provider: Any = None,
+    meter_provider: Any = None,
+    logger_provider: Any = None,
+) -> Providers:
+    """The providers given, else the global ones, else new ones that become the global ones.
+
+    With `OTEL_SDK_DISABLED=true` none is made. Raises `ConfigurationError` for
+    an `OTEL_*` variable whose value nobody knows.
+    """
+    owned: list[Any] = []
+    disabled = environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    builder = _Builder(settings, tally, environ, owned, disabled)
+    return Providers(
+        tracer=tracer_provider or builder.tracer(),
+        meter=meter_provider or builder.meter(),
+        logger=logger_provider or builder.logger(),
+        owned=tuple(owned),
+    )
+
+
+class _Builder:
+    def __init__(
+        self,
+        settings: Settings,
+        tally: Tally,
+        environ: Mapping[str, str],
+        owned: list[Any],
+        disabled: bool,
+    ) -> None:
+        self._settings = settings
+        self._tally = tally
+        self._environ = environ
+        self._owned = owned
+        self._disabled = disabled
+
+    def tracer(self) -> Any:
+        current = trace.get_tracer_provider()
+        if self._disabled or not isinstance(current, trace.ProxyTracerProvider):
+            return current
+        return self._own(self._new_tracer(), trace.set_tracer_provider)
+
+    def meter(self) -> Any:
+        current = metrics.get_meter_provider()
+        if self._disabled or type(current).__name__ != "_ProxyMeterProvider":
+            return current
+        return self._own(self._new_meter(), metrics.set_meter_provider)
+
+    def logger(self) -> Any:
+        current = _logs.get_logger_provider()
+        if self._disabled or type(current).__name__ != "ProxyLoggerProvider":
+            return current
+        return self._own(self._new_logger(), _logs.set_logger_provider)
+
+    def _own(self, provider: Any, publish: Callable[[Any], None]) -> Any:
+        self._owned.append(provider)
+        publish(provider)
+        return provider
+
+    def _new_tracer(self) -> Any:
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+        from prefect_otel_status.exporters.lazy import LazySpanExporter
+        from prefect_otel_status.idgen import RunIdGenerator
+
+        provider = TracerProvider(
+            resource=self._resource(), id_generator=RunIdGenerator(), shutdown_on_exit=False
+        )
+        delay = int(self._environ.get("OTEL_BSP_SCHEDULE_DELAY") or _SPAN_DELAY)
+        for make in self._factories("traces"):
+            exporter = LazySpanExporter(make, self._tally)
+            provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=delay))
+        return provider
+
+    def _new_meter(self) -> Any:
+        from opentelemetry.sdk.metrics import MeterProvider
+        from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+
+        from prefect_otel_status.exporters.lazy import LazyMetricExporter
+        from prefect_otel_status.exporters.preferences import from_environment
+
+        preferences = from_environment(self._environ)
+        readers = [
+            PeriodicExportingMetricReader(LazyMetricExporter(make, self._tally, **preferences))
+            for make in self._factories("metrics")
+        ]
+        return MeterProvider(readers, resource=self._resource(), shutdown_on_exit=False)
+
+    def _new_logger(self) -> Any:
+        from opentelemetry.sdk._logs import LoggerProvider
+        from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+
+        from prefect_otel_status.exporters.lazy import LazyLogExporter
+
+        provider = LoggerProvider(resource=self._resource(), shutdown_on_exit=False)
+        for make in self._factories("logs"):
+            exporter = LazyLogExporter(make, self._tally)
+            provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
+        return provider
+
+    def _factories(self, signal: str) -> list[Callable[[], Any]]:
+        chosen = choose(signal, self._environ)
+        return [factory(signal, choice, self._settings) for choice in chosen]
+
+    def _resource(self) -> Any:
+        from opentelemetry.sdk.resources import Resource
+
+        found: dict[str, Any] = {}
+        if self._settings.environment:
+            found[signals.ENVIRONMENT.name] = self._settings.environment
+        if not _names_service(self._environ):
+            # Jaeger and its kin search by service: a deployment's name says more
+            # than `unknown_service`.
+            found["service.name"] = self._environ.get("PREFECT__DEPLOYMENT_NAME") or "prefect-flows"
+        return Resource.create(found)
+
+
+def _names_service(environ: Mapping[str, str]) -> bool:
+    return "OTEL_SERVICE_NAME" in environ or "service.name=" in environ.get(
+        "OTEL_RESOURCE_ATTRIBUTES", ""
+    )
+
+
+def warn_of_propagators() -> bool:
+    """Warn, and return True, where the propagators lack W3C trace context.
+
+    Prefect carries a run's span in its label with the global propagator, and
+    reads only `traceparent` back.
+    """
+    context = SpanContext(1, 1, False, TraceFlags(TraceFlags.SAMPLED))
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier, set_span_in_context(NonRecordingSpan(context)))
+    if "traceparent" in carrier:
+        return False
+    logger.warning(
+        "The OpenTelemetry propagators lack W3C trace context, so Prefect cannot hand its spans "
+        "on and every task run becomes a trace of its own. Add tracecontext to OTEL_PROPAGATORS."
+    )
+    return True
+
+
+def shut_down(providers: Providers, timeout: float) -> bool:
+    """Flush and shut down what is ours, for at most TIMEOUT seconds; tell whether all of it was.
+
+    Each on a daemon thread: with the collector down the SDK's own shutdown
+    blocks for 30 seconds.
+    """
+    threads = [
+        threading.Thread(target=_quietly, args=(provider.shutdown,), daemon=True)
+        for provider in providers.owned
+    ]
+    return _run_all(threads, timeout)
+
+
+def flush(providers: Providers, timeout: float) -> bool:
+    """Send what is finished, for at most TIMEOUT seconds; tell whether all was sent."""
+    threads = [
+        threading.Thread(target=_quietly, args=(provider.force_flush,), daemon=True)
+        for provider in providers.owned
+    ]
+    return _run_all(threads, timeout)
+
+
+def _run_all(threads: list[threading.Thread], timeout: float) -> bool:
+    import time
+
+    deadline = time.monotonic() + timeout
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return not any(thread.is_alive() for thread in threads)
+
+
+def _quietly(call: Callable[[], object]) -> None:
+    try:
+        call()
+    except Exception as error:
+        logger.debug("A provider could not be flushed: %s", error)

@@ -1,0 +1,1 @@
+"""The places a status goes: one file each, one small Protocol."""

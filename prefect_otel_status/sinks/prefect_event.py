@@ -1,0 +1,141 @@
+"""Statuses as Prefect events: the durable copy, numbered, in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import Context
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from prefect_otel_status import signals
+from prefect_otel_status.envelope import Envelope
+from prefect_otel_status.ids import hex_span_id, hex_trace_id
+from prefect_otel_status.model import Run, Status
+from prefect_otel_status.sanitize import json_value
+
+PAYLOAD_VERSION = 1
+SIZE_LIMIT = 200_000
+"""Bytes of an event's payload. A stock subscriber is cut off above 1 MiB; 256 kB is safe."""
+
+_NANOSECONDS = 1_000_000_000
+
+Emit = Callable[[Run, dict[str, Any]], None]
+
+
+@dataclass
+class _Pending:
+    """What one run said since its last event, and when the next may go."""
+
+    run: Run
+    context: Context
+    payloads: list[dict[str, Any]] = field(default_factory=list)
+    due: int = 0
+
+
+class PrefectEventSink:
+    """Sends what each run says as events of Prefect.
+
+    The first status of a run goes at once, errors go at once, the rest at most
+    one event per run and INTERVAL seconds, and all at the run's end. Outside a
+    run there is nothing that an event could belong to.
+    """
+
+    name = "prefect_event"
+
+    def __init__(self, *, interval: float = 1.0, emit: Emit | None = None) -> None:
+        self._interval = int(interval * _NANOSECONDS)
+        self._emit = emit or emit_to_prefect
+        self._pending: dict[str, _Pending] = {}
+
+    def accept(self, batch: Sequence[Envelope]) -> None:
+        """Hold BATCH back, and send the errors with all that their runs said before."""
+        for envelope in batch:
+            status = envelope.clean()
+            if not isinstance(status, Status) or status.run is None or envelope.context is None:
+                continue
+            pending = self._hold(status, status.run, envelope.context)
+            if status.is_error:
+                pending.due = 0
+
+    def flush(self) -> None:
+        """Send everything."""
+        for pending in self._pending.values():
+            self._send(pending)
+        self._pending.clear()
+
+    def tick(self, now: int) -> int | None:
+        """Send what is due at NOW; forget runs that were silent for an interval."""
+        for key, pending in list(self._pending.items()):
+            if pending.due > now:
+                continue
+            if not pending.payloads:
+                del self._pending[key]
+                continue
+            self._send(pending)
+            pending.due = now + self._interval
+        return min((pending.due for pending in self._pending.values()), default=None)
+
+    def _hold(self, status: Status, run: Run, context: Context) -> _Pending:
+        pending = self._pending.get(run.id)
+        if pending is None:
+            pending = self._pending[run.id] = _Pending(run, context)
+        pending.run, pending.context = run, context
+        pending.payloads.append(to_payload(status))
+        return pending
+
+    def _send(self, pending: _Pending) -> None:
+        payloads, pending.payloads = pending.payloads, []
+        for chunk in _chunks(payloads):
+            body = {"version": PAYLOAD_VERSION, "statuses": chunk}
+            pending.context.run(self._emit, pending.run, body)
+
+
+def to_payload(status: Status) -> dict[str, Any]:
+    """STATUS as JSON can hold it; times in nanoseconds since 1970, ids in hexadecimal."""
+    payload: dict[str, Any] = {
+        "template": status.template,
+        "message": status.message,
+        "level": status.level,
+        "attempt": status.attempt,
+        "sequence": status.sequence,
+        "timestamp": status.timestamp,
+    }
+    if status.trace_id:
+        payload["trace_id"] = hex_trace_id(status.trace_id)
+        payload["span_id"] = hex_span_id(status.span_id)
+    for name in ("event", "stage", "progress"):
+        if (value := getattr(status, name)) is not None:
+            payload[name] = json_value(value)
+    for name in ("attributes", "bound"):
+        if values := getattr(status, name):
+            payload[name] = {key: json_value(value) for key, value in values.items()}
+    if status.flags:
+        payload["flags"] = list(status.flags)
+    return payload
+
+
+def _chunks(payloads: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    chunk: list[dict[str, Any]] = []
+    size = 0
+    for payload in payloads:
+        length = len(msgspec.json.encode(payload))
+        if chunk and size + length > SIZE_LIMIT:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(payload)
+        size += length
+    if chunk:
+        yield chunk
+
+
+def emit_to_prefect(run: Run, payload: dict[str, Any]) -> None:
+    """Queue one event about RUN in Prefect's own worker, which sends it."""
+    from prefect.events import emit_event
+
+    resource = {
+        "prefect.resource.id": f"prefect.{run.kind}-run.{run.id}",
+        "prefect.resource.name": run.name or run.id,
+    }
+    emit_event(signals.PREFECT_EVENT, resource=resource, payload=payload)

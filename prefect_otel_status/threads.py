@@ -1,0 +1,92 @@
+"""Let threads that a run starts speak for that run.
+
+Context variables do not travel into new threads. Only what is OpenTelemetry's
+and ours is carried over: with all of it, Prefect would take a flow that is
+called in a thread for a subflow.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import wrapt
+from opentelemetry import context as context_api
+
+from prefect_otel_status import runs
+from prefect_otel_status import runtime as runtime_module
+
+_ATTRIBUTE = "_prefect_otel_status"
+
+
+class _Baggage:
+    """What a new thread is given."""
+
+    __slots__ = ("carried", "otel")
+
+    def __init__(self, carried: runs.Carried, otel: Any) -> None:
+        self.carried = carried
+        self.otel = otel
+
+    def run(self, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """CALL with what was carried over in place."""
+        runs.receive(self.carried)
+        token = context_api.attach(self.otel)
+        try:
+            return call(*args, **kwargs)
+        finally:
+            context_api.detach(token)
+            runs.receive(runs.NOTHING)
+
+
+def _pack() -> _Baggage | None:
+    runtime = runtime_module.get()
+    carried = runtime.guard("thread", lambda: runs.carry(runtime.registry))
+    return None if carried is None else _Baggage(carried, context_api.get_current())
+
+
+def _start(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+    if (baggage := _pack()) is not None:
+        setattr(instance, _ATTRIBUTE, baggage)
+    return wrapped(*args, **kwargs)
+
+
+def _run(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+    baggage = instance.__dict__.pop(_ATTRIBUTE, None)
+    return wrapped(*args, **kwargs) if baggage is None else baggage.run(wrapped, args, kwargs)
+
+
+def _submit(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+    baggage = _pack() if args else None
+    if baggage is None:
+        return wrapped(*args, **kwargs)
+    call, *rest = args
+
+    def carried(*inner: Any, **named: Any) -> Any:
+        return baggage.run(call, inner, named)
+
+    return wrapped(carried, *rest, **kwargs)
+
+
+_PLACES = (
+    (threading.Thread, "start", _start),
+    (threading.Thread, "run", _run),
+    (ThreadPoolExecutor, "submit", _submit),
+)
+
+
+def install() -> None:
+    """Carry over from now on. Safe to repeat."""
+    for owner, name, wrapper in _PLACES:
+        if not isinstance(owner.__dict__[name], wrapt.FunctionWrapper):
+            wrapt.wrap_function_wrapper(owner, name, wrapper)
+
+
+def remove() -> None:
+    """Stop carrying over."""
+    for owner, name, _ in _PLACES:
+        current = owner.__dict__[name]
+        if isinstance(current, wrapt.FunctionWrapper):
+            setattr(owner, name, current.__wrapped__)
