@@ -17,6 +17,9 @@ UNKNOWN_STAGE = "unknown_stage"
 LONG_MESSAGE = "long_message"
 RESERVED_NAME = "reserved_attribute"
 
+_CACHED_NAMES = 1024
+_CACHED_LENGTH = 512
+
 
 class Cleaner:
     """Sanitises and redacts records; flags and counts what is outside the vocabulary."""
@@ -24,6 +27,7 @@ class Cleaner:
     def __init__(self, settings: Settings, tally: Tally) -> None:
         self._settings = settings
         self._tally = tally
+        self._names: dict[str, str] = {}
         self.redact = Redactor(
             extra=settings.redact,
             on_secret=lambda kind: tally.add(signals.PROCESS_REDACTIONS, kind),
@@ -53,19 +57,40 @@ class Cleaner:
         return sanitize.attributes(values, redact=self.redact) if values else {}
 
     def _status(self, status: Status) -> Status:
-        flags = [*status.flags, *self._judge(status)]
+        flags = (*status.flags, *self._judge(status))
         for flag in flags:
             self._tally.add(signals.PROCESS_FLAGS, flag)
-        return msgspec.structs.replace(
-            status,
-            template=self.line(status.template),
+        return Status(
+            template=self._name(status.template),
             message=self.text(status.message),
-            event=None if status.event is None else self.line(status.event),
-            stage=None if status.stage is None else self.line(status.stage),
+            event=self._name(status.event),
+            stage=self._name(status.stage),
+            level=status.level,
+            progress=status.progress,
             attributes=self.attributes(_without_reserved(status.attributes)),
             bound=self.attributes(status.bound),
-            flags=tuple(flags),
+            flags=flags,
+            run=status.run,
+            attempt=status.attempt,
+            sequence=status.sequence,
+            timestamp=status.timestamp,
+            trace_id=status.trace_id,
+            span_id=status.span_id,
+            sampled=status.sampled,
+            origin=status.origin,
         )
+
+    def _name(self, value: Any) -> Any:
+        # Templates, stages and event names come again and again; each is
+        # cleaned once. Secrets in them are counted once too.
+        if value is None or len(value) > _CACHED_LENGTH:
+            return None if value is None else self.line(value)
+        found = self._names.get(value)
+        if found is None:
+            if len(self._names) >= _CACHED_NAMES:
+                self._names.clear()
+            found = self._names[value] = self.line(value)
+        return found
 
     def _judge(self, status: Status) -> list[str]:
         flags = []
@@ -75,7 +100,7 @@ class Cleaner:
             flags.append(LONG_MESSAGE)
         if len(status.attributes) > sanitize.ATTRIBUTE_LIMIT:
             flags.append(sanitize.TOO_MANY_ATTRIBUTES)
-        if any(name.startswith("prefect_status.") for name in status.attributes) and not _ours(status):
+        if status.attributes.keys() & _FIXED_NAMES:
             flags.append(RESERVED_NAME)
         return flags
 
@@ -98,10 +123,6 @@ class Cleaner:
         if isinstance(record, StageEnd):
             return msgspec.structs.replace(record, stage=self.line(record.stage), bound=bound)
         return msgspec.structs.replace(record, gate=self.line(record.gate), bound=bound)
-
-
-def _ours(status: Status) -> bool:
-    return status.origin in ("gate", "track")
 
 
 def _without_reserved(values: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -136,8 +136,8 @@ def _build(
     return Status(
         filled.template,
         filled.message,
-        event,
-        stage if stage is not None or scope is None else scope.stage,
+        _name(event),
+        _name(stage) if stage is not None or scope is None else scope.stage,
         level,
         progress,
         {name: sanitize.freeze(value) for name, value in attributes.items()},
@@ -152,6 +152,10 @@ def _build(
         span.trace_flags.sampled,
         origin,
     )
+
+
+def _name(value: Any) -> str | None:
+    return value if value is None or type(value) is str else sanitize.as_text(value)
 
 
 def _as_template(template: Any) -> str:

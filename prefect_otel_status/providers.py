@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -179,31 +180,13 @@ def warn_of_propagators() -> bool:
     return True
 
 
-def shut_down(providers: Providers, timeout: float) -> bool:
-    """Flush and shut down what is ours, for at most TIMEOUT seconds; tell whether all of it was.
+def run_all(calls: Sequence[Callable[[], object]], timeout: float) -> bool:
+    """Make CALLS side by side, for at most TIMEOUT seconds; tell whether all came back.
 
     Each on a daemon thread: with the collector down the SDK's own shutdown
-    blocks for 30 seconds.
+    blocks for 30 seconds, and its flush ignores its timeout.
     """
-    threads = [
-        threading.Thread(target=_quietly, args=(provider.shutdown,), daemon=True)
-        for provider in providers.owned
-    ]
-    return _run_all(threads, timeout)
-
-
-def flush(providers: Providers, timeout: float) -> bool:
-    """Send what is finished, for at most TIMEOUT seconds; tell whether all was sent."""
-    threads = [
-        threading.Thread(target=_quietly, args=(provider.force_flush,), daemon=True)
-        for provider in providers.owned
-    ]
-    return _run_all(threads, timeout)
-
-
-def _run_all(threads: list[threading.Thread], timeout: float) -> bool:
-    import time
-
+    threads = [threading.Thread(target=_quietly, args=(call,), daemon=True) for call in calls]
     deadline = time.monotonic() + timeout
     for thread in threads:
         thread.start()

@@ -29,7 +29,7 @@ from prefect_otel_status.sinks.log import LogSink
 from prefect_otel_status.sinks.metric import MetricSink
 from prefect_otel_status.sinks.otel_instruments import OtelInstruments
 from prefect_otel_status.sinks.prefect_event import PrefectEventSink
-from prefect_otel_status.sinks.run_log import RunLogSink
+from prefect_otel_status.sinks.run_log import RunLogSink, send_lines
 from prefect_otel_status.tally import Tally
 
 T = TypeVar("T")
@@ -131,10 +131,10 @@ class Runtime:
         """Pass on and send everything, for at most TIMEOUT seconds; tell whether all was sent."""
         deadline = time.monotonic() + timeout
         passed = self.recorder.flush(timeout)
-        passed &= self.background.flush(max(0.0, deadline - time.monotonic()))
-        if self._providers is None:
-            return passed
-        return providers.flush(self._providers, max(0.0, deadline - time.monotonic())) and passed
+        calls: list[Callable[[], object]] = [lambda: self.background.flush(_left(deadline))]
+        if self._providers is not None:
+            calls.extend(owned.force_flush for owned in self._providers.owned)
+        return providers.run_all(calls, _left(deadline)) and passed
 
     def shutdown(self, timeout: float | None = None) -> bool:
         """End the spans that never ended, send everything, stop. At most TIMEOUT seconds."""
@@ -146,9 +146,10 @@ class Runtime:
             if handle.span is not None:
                 handle.span.abandon()
         stopped = self.recorder.stop(_left(deadline))
-        if self._providers is None:
-            return stopped
-        return providers.shut_down(self._providers, _left(deadline)) and stopped
+        calls: list[Callable[[], object]] = [lambda: self.background.flush(_left(deadline))]
+        if self._providers is not None:
+            calls.extend(owned.shutdown for owned in self._providers.owned)
+        return providers.run_all(calls, _left(deadline)) and stopped
 
     def after_fork(self) -> None:
         """Begin anew in a child: threads, queues and locks are the parent's."""
@@ -172,7 +173,7 @@ class Runtime:
         if wanted.prefect_events:
             made.append(PrefectEventSink(interval=wanted.event_interval, emit=emit_event))
         if wanted.run_log:
-            made.append(RunLogSink(console=wanted.console))
+            made.append(RunLogSink(self._post_lines, console=wanted.console))
         made.extend(self._metric_sinks)
         if wanted.log_events or wanted.log_lines:
             made.append(LogSink(self._otel_logger, events=wanted.log_events))
@@ -200,6 +201,9 @@ class Runtime:
             budget=self.settings.label_budget,
             extra_labels=self.settings.labels,
         )
+
+    def _post_lines(self, lines: list[dict[str, Any]], context: Context) -> None:
+        self.background.submit("run_log", lambda: send_lines(lines), context)
 
     def _add_folded(self, counts: Counter[Any]) -> None:
         clean: Counter[Any] = Counter()
@@ -243,6 +247,11 @@ def get() -> Runtime:
 def _make() -> Runtime:
     with _runtime_lock:
         return _runtime if _runtime is not None else use(Runtime(settings_module.load_safely()))
+
+
+def current() -> Runtime | None:
+    """The runtime of this process, if there is one yet."""
+    return _runtime
 
 
 def use(runtime: Runtime | None) -> Any:
@@ -350,6 +359,7 @@ __all__ = [
     "ConfigurationError",
     "Runtime",
     "configure",
+    "current",
     "flush",
     "get",
     "register_exit",

@@ -80,9 +80,16 @@ class MetricSink:
 
     def accept(self, batch: Sequence[Envelope]) -> None:
         """Add BATCH to the numbers."""
+        statuses: dict[Any, list[Status]] = {}
         try:
             for envelope in batch:
-                self._add(envelope.clean())
+                record = envelope.clean()
+                if isinstance(record, Status):
+                    statuses.setdefault(self._group_of(record), []).append(record)
+                else:
+                    self._add(record)
+            for group in statuses.values():
+                self._statuses(group)
         finally:
             self._write_counts()
 
@@ -104,29 +111,33 @@ class MetricSink:
         return None
 
     def _add(self, record: Any) -> None:
-        if isinstance(record, Status):
-            self._status(record)
-        elif isinstance(record, Transition):
+        if isinstance(record, Transition):
             self._transition(record)
         elif isinstance(record, StageEnd):
             self._stage(record)
         elif isinstance(record, GateResult):
             self._gate(record)
 
-    def _status(self, status: Status) -> None:
+    def _group_of(self, status: Status) -> Any:
+        # Within a batch most statuses are of few series: their labels are
+        # found once for each, not once for each status.
+        bound = tuple(str(status.bound.get(name)) for name in (signals.ENVIRONMENT.name, *self._extra))
+        return status.run, status.stage, status.level, status.name, bound
+
+    def _statuses(self, group: Sequence[Status]) -> None:
+        last = group[-1]
         labels = {
-            signals.STAGE: status.stage,
-            signals.LEVEL: status.level,
-            signals.TEMPLATE: status.name,
+            signals.STAGE: last.stage,
+            signals.LEVEL: last.level,
+            signals.TEMPLATE: last.name,
         }
-        self._count(signals.MESSAGES, status.run, status.bound, labels)
-        if status.run is None:
+        self._count(signals.MESSAGES, last.run, last.bound, labels, len(group))
+        if last.run is None:
             return
-        when = status.timestamp / 1e9
-        self._set(signals.LAST_MESSAGE, status.run, status.bound, {}, when)
-        if status.progress is not None:
-            stage = {signals.STAGE: status.stage}
-            self._set(signals.PROGRESS_RATIO, status.run, status.bound, stage, status.progress)
+        self._set(signals.LAST_MESSAGE, last.run, last.bound, {}, last.timestamp / 1e9)
+        if last.progress is not None:
+            stage = {signals.STAGE: last.stage}
+            self._set(signals.PROGRESS_RATIO, last.run, last.bound, stage, last.progress)
 
     def _transition(self, transition: Transition) -> None:
         if transition.run.is_task:
