@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from prefect_otel_status.gates import gate as gate
     from prefect_otel_status.hooks import flow_hooks as flow_hooks
     from prefect_otel_status.hooks import task_hooks as task_hooks
-    from prefect_otel_status.instrument import instrument as instrument
-    from prefect_otel_status.instrument import uninstrument as uninstrument
+    from prefect_otel_status.instrumentation import instrument as instrument
+    from prefect_otel_status.instrumentation import uninstrument as uninstrument
     from prefect_otel_status.messages import status as status
     from prefect_otel_status.model import Status as Status
     from prefect_otel_status.runtime import configure as configure
@@ -33,16 +33,16 @@ _HOMES = {
     "flow_hooks": "hooks",
     "flush": "runtime",
     "gate": "gates",
-    "instrument": "instrument",
+    "instrument": "instrumentation",
     "shutdown": "runtime",
     "stage": "stages",
     "status": "messages",
     "task_hooks": "hooks",
     "track": "tracking",
-    "uninstrument": "instrument",
+    "uninstrument": "instrumentation",
 }
 
-__all__ = [  # noqa: F822  (resolved by __getattr__)
+__all__ = [
     "Status",
     "bind",
     "configure",
@@ -63,9 +63,7 @@ def __getattr__(name: str) -> Any:
     """Import the public name NAME from its module, once."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    # `instrument` is a module as well as a function: the function must win.
-    globals()[name] = value
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     return value
 
 

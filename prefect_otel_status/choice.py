@@ -35,13 +35,18 @@ def choose(signal: str, environ: Mapping[str, str]) -> tuple[Choice, ...]:
     for kind in asked:
         if kind not in _KINDS:
             raise ConfigurationError(
-                f"Bad setting: {variable}: {kind!r} is not known here, use one of {', '.join(_KINDS)}."
+                f"Bad setting: {variable}: {kind!r} is not known here, "
+                f"use one of {', '.join(_KINDS)}."
             )
-    return tuple(_otlp(signal, environ) if k == "otlp" else Choice(k) for k in asked if k != "none")
+    kinds = [kind for kind in asked if kind != "none"]
+    return tuple(_otlp(signal, environ) if kind == "otlp" else Choice(kind) for kind in kinds)
 
 
 def _otlp(signal: str, environ: Mapping[str, str]) -> Choice:
-    for variable in (f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+    for variable in (
+        f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL",
+        "OTEL_EXPORTER_OTLP_PROTOCOL",
+    ):
         protocol = environ.get(variable, "").strip()
         if protocol and protocol not in _PROTOCOLS:
             raise ConfigurationError(

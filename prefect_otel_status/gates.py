@@ -51,9 +51,10 @@ class _Judged(NamedTuple):
 def _judge(score: Any, threshold: Any, higher_is_better: bool) -> tuple[bool, tuple[str, ...]]:
     try:
         passed = bool(score >= threshold if higher_is_better else score <= threshold)
-        return passed, () if score == score and threshold == threshold else (BAD_SCORE,)
+        is_number = bool(score == score and threshold == threshold)
     except Exception:
         return False, (BAD_SCORE,)
+    return passed, () if is_number else (BAD_SCORE,)
 
 
 def _number(value: Any) -> float:

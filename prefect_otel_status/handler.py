@@ -15,7 +15,7 @@ Handler = Callable[[Any, "HandlerState", "HandlerState"], Any]
 
 
 class Answer:
-    """A yes or no that can be read as an attribute and called: `state.is_running`, `state.is_running()`."""
+    """A yes or no that can be read and called: `state.is_running`, `state.is_running()`."""
 
     __slots__ = ("_value",)
 

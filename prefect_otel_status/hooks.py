@@ -22,7 +22,8 @@ TASK_HOOKS = ("on_running", "on_completion", "on_failure")
 # What Prefect itself writes into states. Only the words of the flow's author
 # are status messages; Prefect's are in the transition.
 _PREFECTS_WORDS = re.compile(
-    r"(Flow|Task) run (encountered|exceeded|failed due to|was)\b|All states completed|\d+/\d+ states"
+    r"(Flow|Task) run (encountered|exceeded|failed due to|was)\b"
+    r"|All states completed|\d+/\d+ states"
     r"|Execution was |Flow run (process|could not|infrastructure)|Submission failed|Aborted by"
     r"|Finished in state|Task rolled back|Unknown result|Late|Cancelled (via|by)|Paused|Suspended"
     r"|The flow run (process )?|Process exited|Unexpectedly"
@@ -58,7 +59,8 @@ def _hooks(
     unknown = sorted(set(own_hooks) - set(names))
     if unknown:
         raise TypeError(
-            f"{kind}_hooks() got {unknown[0]!r}, which is no hook of a {kind}; use {', '.join(names)}."
+            f"{kind}_hooks() got {unknown[0]!r}, which is no hook of a {kind}; "
+            f"use {', '.join(names)}."
         )
     _prepare()
     return {name: with_ours(own_hooks.get(name), kind, handler) for name in names}
@@ -81,7 +83,7 @@ def _prepare() -> None:
     """Have Prefect's spans mended from the next run on. Never raises."""
     runtime = runtime_module.get()
     if runtime.enabled:
-        from prefect_otel_status.instrument import prepare
+        from prefect_otel_status.instrumentation import prepare
 
         runtime.guard("prepare", prepare)
 
@@ -111,7 +113,9 @@ class StatusHook:
         runtime = runtime_module.get()
         if not runtime.enabled or prefect_run is None or state is None:
             return
-        runtime.guard("hook", lambda: HookCall(runtime, kind, obj, prefect_run, state).run(self.handler))
+        runtime.guard(
+            "hook", lambda: HookCall(runtime, kind, obj, prefect_run, state).run(self.handler)
+        )
         runtime.guard("hook_end", lambda: _after(runtime, prefect_run.id, state))
 
 
@@ -209,7 +213,8 @@ class HookCall:
     def _duration(self) -> float | None:
         started = getattr(self._prefect_run, "start_time", None)
         if started is not None:
-            return max(0.0, (self._state.timestamp - started).total_seconds())
+            seconds: float = (self._state.timestamp - started).total_seconds()
+            return max(0.0, seconds)
         if self._handle.started:
             return max(0.0, (_nanoseconds(self._state.timestamp) - self._handle.started) / 1e9)
         return None
@@ -225,7 +230,12 @@ class HookCall:
         if not message or _PREFECTS_WORDS.match(message):
             return
         failed = result_of(self._state.type.value, self._state.name or "") in ERROR_RESULTS
-        say(self._runtime, message.replace("{", "{{").replace("}", "}}"), {}, level="error" if failed else "info")
+        say(
+            self._runtime,
+            message.replace("{", "{{").replace("}", "}}"),
+            {},
+            level="error" if failed else "info",
+        )
 
 
 def _handle_of(runtime: Runtime, kind: str, obj: Any, prefect_run: Any) -> RunHandle:

@@ -89,7 +89,17 @@ def say(
     """
     scope = scope or runtime.registry.scope()
     said = _build(
-        runtime, scope, template, attributes, event, stage, level, progress, origin, timestamp, flags
+        runtime,
+        scope,
+        template,
+        attributes,
+        event,
+        stage,
+        level,
+        progress,
+        origin,
+        timestamp,
+        flags,
     )
     if message is not None:
         said = msgspec.structs.replace(said, message=message[:_MESSAGE_LIMIT])
@@ -163,7 +173,9 @@ def _as_template(template: Any) -> str:
     return text if len(text) <= _MESSAGE_LIMIT else text[:_MESSAGE_LIMIT]
 
 
-def known_level(runtime: Runtime, level: Any, flags: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+def known_level(
+    runtime: Runtime, level: Any, flags: tuple[str, ...]
+) -> tuple[str, tuple[str, ...]]:
     """LEVEL as one of the five, and FLAGS with what was odd about it."""
     name = sanitize.as_text(level).lower()
     name = _ALIASES.get(name, name)

@@ -31,6 +31,11 @@ class Run(msgspec.Struct, frozen=True):
     def is_task(self) -> bool:
         return self.kind == "task"
 
+    @property
+    def title(self) -> str:
+        """The name of its task or flow: what the many runs of one have in common."""
+        return self.task_name if self.is_task else self.flow_name
+
 
 class Status(msgspec.Struct, frozen=True):
     """One status message: what a run said, when, and where in its trace.

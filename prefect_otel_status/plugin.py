@@ -12,6 +12,6 @@ hookimpl = pluggy.HookimplMarker("prefect-experimental")
 @hookimpl
 def setup_environment(*, ctx: Any) -> None:
     """Instrument this process. Runs at `import prefect`; Prefect logs what it raises."""
-    from prefect_otel_status.instrument import instrument
+    from prefect_otel_status.instrumentation import instrument
 
     instrument()

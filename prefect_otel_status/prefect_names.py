@@ -30,7 +30,7 @@ class RunUrls:
         from prefect.utilities.urls import url_for
 
         try:
-            return url_for(f"{kind}-run", obj_id=_PLACEHOLDER)  # type: ignore[arg-type]
+            return url_for(f"{kind}-run", obj_id=_PLACEHOLDER)
         except Exception as error:
             self._tally.failed("run_url", error)
             return None

@@ -109,11 +109,11 @@ class Recorder:
 
     def _overflow(self, envelope: Envelope) -> None:
         record = envelope.record
-        if not isinstance(record, Status) or record.is_error:
-            # Rare and dear: these are kept at any rate, up to ten times the capacity.
-            if self._queue.qsize() < 10 * self._capacity:
-                self._queue.put(envelope)
-                return
+        dear = not isinstance(record, Status) or record.is_error
+        if dear and self._queue.qsize() < 10 * self._capacity:
+            # Rare and dear: these are kept beyond the capacity, up to a point.
+            self._queue.put(envelope)
+            return
         self._tally.dropped("queue_full")
         if isinstance(record, Status) and self._overflow_lock.acquire(timeout=0.001):
             try:
@@ -123,9 +123,9 @@ class Recorder:
 
     def _fold(self, status: Status) -> None:
         environment = status.bound.get(signals.ENVIRONMENT.name)
-        key = (status.run, status.stage, status.level, status.name, environment)
+        key: tuple[Any, ...] = (status.run, status.stage, status.level, status.name, environment)
         if key not in self._folded and len(self._folded) >= self._capacity:
-            key = (*key[:3], None, environment)
+            key = (status.run, status.stage, status.level, None, environment)
         self._folded[key] += 1
 
     def _take_folded(self) -> Counter[Any]:

@@ -17,21 +17,20 @@ class Pattern(NamedTuple):
     replacement: str
 
 
-
-
 def _pattern(kind: str, expression: str, replacement: str = REPLACEMENT) -> Pattern:
     return Pattern(kind, re.compile(expression), replacement)
 
 
-_SECRET_WORD = (
-    r"(?:[a-z0-9_.-]{0,40}?(?:passw(?:or)?d|passwd|pwd|secret|token(?!s|iz)|api[_-]?key|access[_-]?key"
-    r"|private[_-]?key|credentials?)[a-z0-9_-]{0,20})"
+_NAMED = (  # names whose value is a secret
+    r"(?:[a-z0-9_.-]{0,40}?(?:passw(?:or)?d|passwd|pwd|secret|token(?!s|iz)|api[_-]?key"
+    r"|access[_-]?key|private[_-]?key|credentials?)[a-z0-9_-]{0,20})"
 )
 
 PATTERNS = (
     _pattern(
         "private_key",
-        r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----(?:[\s\S]*?-----END [A-Z0-9 ]{0,40}-----|[\s\S]*)",
+        r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----"
+        r"(?:[\s\S]*?-----END [A-Z0-9 ]{0,40}-----|[\s\S]*)",
     ),
     _pattern("jwt", r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)?"),
     _pattern("aws_key", r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
@@ -39,12 +38,24 @@ PATTERNS = (
     _pattern("github_token", r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,})"),
     _pattern("slack_token", r"\bxox[abprs]-[A-Za-z0-9-]{10,}"),
     _pattern("prefect_key", r"\bpn[ub]_[A-Za-z0-9]{20,}"),
-    _pattern("api_key", r"\b(?:sk|rk|pk)[-_](?:[a-z]{2,8}[-_])?[A-Za-z0-9_-]{16,}|\bhf_[A-Za-z0-9]{20,}"),
-    _pattern("authorization", r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}", rf"\1 {REPLACEMENT}"),
-    _pattern("url_credentials", r"(?i)(\b[a-z][a-z0-9+.-]{1,20}://)[^\s/@:]{0,256}:[^\s/@]{1,512}@", rf"\1{REPLACEMENT}@"),
+    _pattern(
+        "api_key",
+        r"\b(?:sk|rk|pk)[-_](?:[a-z]{2,8}[-_])?[A-Za-z0-9_-]{16,}|\bhf_[A-Za-z0-9]{20,}",
+    ),
+    _pattern(
+        "authorization",
+        r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}",
+        rf"\1 {REPLACEMENT}",
+    ),
+    _pattern(
+        "url_credentials",
+        r"(?i)(\b[a-z][a-z0-9+.-]{1,20}://)[^\s/@:]{0,256}:[^\s/@]{1,512}@",
+        rf"\1{REPLACEMENT}@",
+    ),
     _pattern(
         "password",
-        rf"(?i)(\b{_SECRET_WORD}[\"']?\s{{0,4}}(?:=|:|=>)\s{{0,4}})(?:\"[^\"]{{1,1024}}\"|'[^']{{1,1024}}'|(?!\[redacted)[^\s,;&\"'}}\]]{{3,}})",
+        rf"(?i)(\b{_NAMED}[\"']?\s{{0,4}}(?:=>|=|:)\s{{0,4}})"
+        r"(?:\"[^\"]{1,1024}\"|'[^']{1,1024}'|(?!\[redacted)[^\s,;&\"'}\]]{3,})",
         rf"\1{REPLACEMENT}",
     ),
 )
@@ -56,7 +67,8 @@ _HINT = re.compile(
 )
 
 SECRET_NAME = re.compile(
-    r"(?i)(?:^|[_.-])(?:password|passwd|pwd|secret|token|api_?key|access_?key|private_?key|credentials?|authorization)$"
+    r"(?i)(?:^|[_.-])(?:password|passwd|pwd|secret|token|api_?key|access_?key|private_?key"
+    r"|credentials?|authorization)$"
 )
 """Attributes with such a name never show their value."""
 

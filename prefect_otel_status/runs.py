@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import Context, ContextVar, Token
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
@@ -98,7 +99,9 @@ class Scope(NamedTuple):
 
 
 _scope: ContextVar[Scope | None] = ContextVar("prefect_otel_status_scope", default=None)
-_bound: ContextVar[Mapping[str, Any]] = ContextVar("prefect_otel_status_bound", default={})
+_bound: ContextVar[Mapping[str, Any]] = ContextVar(
+    "prefect_otel_status_bound", default=MappingProxyType({})
+)
 
 
 class RunRegistry:
@@ -268,7 +271,8 @@ def context_of_flow_run(flow: Any, flow_run: Any) -> Context:
     context = contextvars.copy_context()
     shown = FlowRunContext.model_construct(flow=flow, flow_run=flow_run, parameters={})
     context.run(FlowRunContext.__var__.set, shown)
-    context.run(TaskRunContext.__var__.set, None)
+    no_task: Any = None
+    context.run(TaskRunContext.__var__.set, no_task)
     return context
 
 

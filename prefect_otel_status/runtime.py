@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 from opentelemetry import _logs, metrics, trace
 
-from prefect_otel_status import providers, runs, settings as settings_module, signals
+from prefect_otel_status import providers, runs, signals
+from prefect_otel_status import settings as settings_module
 from prefect_otel_status.background import Background
 from prefect_otel_status.cleaner import Cleaner
 from prefect_otel_status.envelope import Envelope
@@ -293,13 +294,13 @@ def configure(
     use(runtime)
     if previous is not None:
         previous.recorder.stop(runtime.settings.exit_timeout)
-    from prefect_otel_status.instrument import instrument
+    from prefect_otel_status.instrumentation import instrument
 
     instrument()
 
 
 def flush(timeout: float = 2.0) -> bool:
-    """Pass on and send everything said so far, for at most TIMEOUT seconds; tell whether all was."""
+    """Pass on and send everything, for at most TIMEOUT seconds; tell whether all was sent."""
     return True if _runtime is None else _runtime.flush(timeout)
 
 

@@ -121,10 +121,7 @@ class Settings(BaseSettings):
     @classmethod
     def _compiles(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for expression in value:
-            try:
-                re.compile(expression)
-            except re.error as error:
-                raise ValueError(f"{expression!r} is not a regular expression: {error}") from None
+            _compile(expression)
         return value
 
     @field_validator("log_status_level")
@@ -147,6 +144,13 @@ class Settings(BaseSettings):
         return getattr(logging, self.log_status_level, 10_000)
 
 
+def _compile(expression: str) -> None:
+    try:
+        re.compile(expression)
+    except re.error as error:
+        raise ValueError(f"{expression!r} is not a regular expression: {error}") from None
+
+
 def load(**options: Any) -> Settings:
     """The settings from OPTIONS and the environment.
 
@@ -167,7 +171,8 @@ def load_safely() -> Settings:
     try:
         return load()
     except ConfigurationError as error:
-        logger.error("%s The defaults are used instead.", error)
+        # The message says it all; the traceback is pydantic's own.
+        logger.error("%s The defaults are used instead.", error)  # noqa: TRY400
         return Settings.model_construct(**_good_ones())
 
 

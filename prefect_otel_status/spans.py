@@ -8,6 +8,7 @@ wrapper falls back to what Prefect would have done.
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -64,7 +65,14 @@ class RunTracer(Tracer):
         except Exception as error:
             self._runtime.tally.failed("span_start", error)
             return self._real.start_span(
-                name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception
+                name,
+                context,
+                kind,
+                attributes,
+                links,
+                start_time,
+                record_exception,
+                set_status_on_exception,
             )
 
     @contextmanager
@@ -220,7 +228,9 @@ class RunSpan(Span):
         escaped: bool = False,
     ) -> None:
         self._handle.error_type = type_name(exception)
-        self._runtime.guard("span_exception", lambda: self._record(exception, attributes, timestamp))
+        self._runtime.guard(
+            "span_exception", lambda: self._record(exception, attributes, timestamp)
+        )
 
     def set_status(self, status: Any, description: str | None = None) -> None:
         """Set the status, but for OK on a run whose state says that it failed."""
@@ -307,17 +317,9 @@ class RunSpan(Span):
         write_latest(self._real, self._handle.latest)
         return write_events(self._real, self._handle.buffer)
 
-    def _record(self, exception: BaseException, attributes: Any, timestamp: int | None) -> None:
-        self._real.record_exception(exception, self._safe_words(exception, attributes), timestamp)
-
-    def _safe_words(self, exception: BaseException, attributes: Any) -> dict[str, Any]:
-        return {**exception_attributes(exception, self._runtime.cleaner), **(attributes or {})}
-
 
 def exception_attributes(exception: BaseException, cleaner: Any) -> dict[str, Any]:
     """Message and stack trace of EXCEPTION without secrets, under the conventions' names."""
-    import traceback
-
     try:
         stack = "".join(traceback.format_exception(exception))
     except Exception:
@@ -360,7 +362,11 @@ def run_attributes(handle: RunHandle, runtime: Runtime) -> dict[str, Any]:
 def type_name(exception: BaseException) -> str:
     """The class of EXCEPTION as the conventions want it: with its module unless built in."""
     kind = type(exception)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return (
+        kind.__qualname__
+        if kind.__module__ == "builtins"
+        else f"{kind.__module__}.{kind.__qualname__}"
+    )
 
 
 def _safe_state(state: Mapping[str, Any], runtime: Runtime) -> dict[str, Any]:

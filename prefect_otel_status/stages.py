@@ -90,11 +90,14 @@ class stage:  # noqa: N801  (used like a function)
 
     def __call__(self, function: F) -> F:
         """FUNCTION, each call of which is a stage of its own."""
-        return _decorate(function, lambda: stage(self._name, **self._attributes))
+        decorated: F = _decorate(function, lambda: stage(self._name, **self._attributes))
+        return decorated
 
     def _enter(self) -> _Open | None:
         runtime = runtime_module.get()
-        return runtime.guard("stage_start", lambda: self._open(runtime)) if runtime.enabled else None
+        return (
+            runtime.guard("stage_start", lambda: self._open(runtime)) if runtime.enabled else None
+        )
 
     def _open(self, runtime: Runtime) -> _Open:
         outer = runtime.registry.scope()
@@ -171,7 +174,7 @@ def _mark_failed(runtime: Runtime, span: Span, error: BaseException) -> None:
         span.set_status(SpanStatus(StatusCode.ERROR, description))
 
 
-def _decorate(function: F, make: Callable[[], stage]) -> F:
+def _decorate(function: Any, make: Callable[[], stage]) -> Any:
     if inspect.isasyncgenfunction(function):
         return _decorate_async_generator(function, make)
     if inspect.iscoroutinefunction(function):
@@ -181,7 +184,7 @@ def _decorate(function: F, make: Callable[[], stage]) -> F:
             with make():
                 return await function(*args, **kwargs)
 
-        return call_async  # type: ignore[return-value]  # wraps() keeps the signature
+        return call_async
     if inspect.isgeneratorfunction(function):
         return _decorate_generator(function, make)
 
@@ -190,7 +193,7 @@ def _decorate(function: F, make: Callable[[], stage]) -> F:
         with make():
             return function(*args, **kwargs)
 
-    return call  # type: ignore[return-value]  # wraps() keeps the signature
+    return call
 
 
 def _decorate_generator(function: Any, make: Callable[[], stage]) -> Any:

@@ -98,7 +98,9 @@ def _parts(template: str) -> list[str | Field]:
 
 
 def _written(name: str, spec: str | None, conversion: str | None) -> str:
-    return "{" + name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "") + "}"
+    return (
+        "{" + name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "") + "}"
+    )
 
 
 def _is_named(field: Field) -> bool:
@@ -129,7 +131,7 @@ def _fill_field(field: Field, attributes: Mapping[str, Any]) -> tuple[str, str |
         return field.written, MISSING_FIELD
     try:
         spec = field.spec.format_map(attributes) if "{" in field.spec else field.spec
-        return format(_FORMATTER.convert_field(value, field.conversion), spec), None  # type: ignore[arg-type]  # None is allowed, typeshed says str
+        return format(_FORMATTER.convert_field(value, field.conversion), spec), None
     except Exception:
         return field.written, FAILED_FIELD
 

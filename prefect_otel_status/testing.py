@@ -95,7 +95,8 @@ class StatusCapture:
         return [
             transition.state_name
             for transition in self.transitions
-            if name == (transition.run.task_name if transition.run.is_task else transition.run.flow_name)
+            if name
+            == (transition.run.task_name if transition.run.is_task else transition.run.flow_name)
         ]
 
     def find(
@@ -124,7 +125,9 @@ class StatusCapture:
         found = self.find(text, level=level, stage=stage, **attributes)
         if not found or times not in (None, len(found)):
             wanted = {"level": level, "stage": stage, **attributes}
-            shown = ", ".join(f"{key}={value!r}" for key, value in wanted.items() if value is not None)
+            shown = ", ".join(
+                f"{key}={value!r}" for key, value in wanted.items() if value is not None
+            )
             expected = f"{text!r}" + (f" with {shown}" if shown else "")
             count = "" if times is None else f" {times} times, but {len(found)}"
             raise AssertionError(f"Expected {expected} to be said{count}.\n{self._listing()}")
@@ -141,7 +144,9 @@ class StatusCapture:
         for text in texts:
             if not any(text in (said.template, said.event, said.message) for said in remaining):
                 order = " → ".join(repr(item) for item in texts)
-                raise AssertionError(f"Expected {order}; {text!r} is missing there.\n{self._listing()}")
+                raise AssertionError(
+                    f"Expected {order}; {text!r} is missing there.\n{self._listing()}"
+                )
 
     def assert_gate(self, name: str, *, passed: bool) -> GateResult:
         """Fail unless the latest decision of the gate NAME is PASSED; return it."""
@@ -156,7 +161,9 @@ class StatusCapture:
         """Fail unless the flow or task NAME went through exactly these states."""
         found = self.states(name)
         if found != list(states):
-            raise AssertionError(f"Expected {name!r} to go through {list(states)}, it went through {found}.")
+            raise AssertionError(
+                f"Expected {name!r} to go through {list(states)}, it went through {found}."
+            )
 
     def clear(self) -> None:
         """Forget what was said so far."""
@@ -180,7 +187,7 @@ def status_capture() -> Iterator[StatusCapture]:
     """
     from opentelemetry.sdk.trace import TracerProvider
 
-    from prefect_otel_status import instrument as instrumentation
+    from prefect_otel_status import instrumentation
     from prefect_otel_status import runtime as runtime_module
     from prefect_otel_status.settings import load
 

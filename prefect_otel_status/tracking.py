@@ -18,9 +18,13 @@ INTERVAL = 1.0
 
 
 @overload
-def track(iterable: Iterable[T], template: str, /, *, total: int | None = None, **attributes: Any) -> Iterator[T]: ...
+def track(
+    iterable: Iterable[T], template: str, /, *, total: int | None = None, **attributes: Any
+) -> Iterator[T]: ...
 @overload
-def track(iterable: AsyncIterable[T], template: str, /, *, total: int | None = None, **attributes: Any) -> AsyncIterator[T]: ...
+def track(
+    iterable: AsyncIterable[T], template: str, /, *, total: int | None = None, **attributes: Any
+) -> AsyncIterator[T]: ...
 def track(iterable: Any, template: str, /, *, total: int | None = None, **attributes: Any) -> Any:
     """Yield the items of ITERABLE, and say how far the work is.
 
@@ -32,7 +36,11 @@ def track(iterable: Any, template: str, /, *, total: int | None = None, **attrib
     through; the last status then tells how far it came.
     """
     progress = Progress(template, total if total is not None else _length(iterable), attributes)
-    return _track_async(iterable, progress) if hasattr(iterable, "__aiter__") else _track(iterable, progress)
+    return (
+        _track_async(iterable, progress)
+        if hasattr(iterable, "__aiter__")
+        else _track(iterable, progress)
+    )
 
 
 def _track(iterable: Iterable[T], progress: Progress) -> Iterator[T]:
@@ -110,9 +118,18 @@ class Progress:
             return
         facts = self._facts()
         fraction = min(1.0, self._done / self._total) if self._total else None
-        fields = {**{name.rpartition(".")[2]: value for name, value in facts.items()}, **self._attributes}
+        fields = {
+            **{name.rpartition(".")[2]: value for name, value in facts.items()},
+            **self._attributes,
+        }
         attributes = {**self._attributes, **facts}
-        say(self._runtime, self._template, _Fields(attributes, fields), progress=fraction, origin="track")
+        say(
+            self._runtime,
+            self._template,
+            _Fields(attributes, fields),
+            progress=fraction,
+            origin="track",
+        )
         self._artifact.show(fraction, self._template)
 
     def _facts(self) -> dict[str, Any]:

@@ -66,7 +66,9 @@ class LazySpanExporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         failure = SpanExportResult.FAILURE
-        result: SpanExportResult = self._lazy.run(lambda real: real.export(spans), failure, len(spans))
+        result: SpanExportResult = self._lazy.run(
+            lambda real: real.export(spans), failure, len(spans)
+        )
         return result
 
     def shutdown(self) -> None:
@@ -112,7 +114,9 @@ class LazyMetricExporter(MetricExporter):
     ) -> MetricExportResult:
         failure = MetricExportResult.FAILURE
         result: MetricExportResult = self._lazy.run(
-            lambda real: real.export(metrics_data, timeout_millis=timeout_millis, **kwargs), failure, 1
+            lambda real: real.export(metrics_data, timeout_millis=timeout_millis, **kwargs),
+            failure,
+            1,
         )
         return result
 

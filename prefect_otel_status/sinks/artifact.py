@@ -32,7 +32,11 @@ def _create_link(address: str) -> None:
     from prefect.artifacts import create_link_artifact
 
     create_link_artifact(
-        link=address, link_text="Open the trace", key=LINK_KEY, description="The trace of this run.", _sync=True
+        link=address,
+        link_text="Open the trace",
+        key=LINK_KEY,
+        description="The trace of this run.",
+        _sync=True,
     )
 
 

@@ -121,7 +121,9 @@ class MetricSink:
     def _group_of(self, status: Status) -> Any:
         # Within a batch most statuses are of few series: their labels are
         # found once for each, not once for each status.
-        bound = tuple(str(status.bound.get(name)) for name in (signals.ENVIRONMENT.name, *self._extra))
+        bound = tuple(
+            str(status.bound.get(name)) for name in (signals.ENVIRONMENT.name, *self._extra)
+        )
         return status.run, status.stage, status.level, status.name, bound
 
     def _statuses(self, group: Sequence[Status]) -> None:

@@ -14,7 +14,7 @@ from prefect_otel_status.model import Run, Status
 OWN_LINE = "prefect_otel_status"
 """The attribute of a log record that says: this line is ours, do not take it back in."""
 
-SPOKEN = ("status", "gate", "track")
+SPOKEN = ("status", "gate", "track", "state")
 """Where a status must come from to be written: what came from a log line is there already."""
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
@@ -72,7 +72,9 @@ class RunLogSink:
             return None
         return self._due
 
-    def _keep(self, logger: logging.Logger, status: Status, run: Run, context: Context | None) -> None:
+    def _keep(
+        self, logger: logging.Logger, status: Status, run: Run, context: Context | None
+    ) -> None:
         if context is not None and any(_is_api(handler) for handler in logger.handlers):
             self._context = context
             self._lines.append(to_line(logger.name, status, run))

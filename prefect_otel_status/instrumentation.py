@@ -8,7 +8,9 @@ from typing import Any
 
 import prefect.telemetry.run_telemetry as run_telemetry
 import wrapt
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+from opentelemetry.instrumentation.instrumentor import (
+    BaseInstrumentor,  # type: ignore[attr-defined]  # its module does not re-export it
+)
 from prefect.client.orchestration import PrefectClient, SyncPrefectClient
 from prefect.flows import Flow
 from prefect.tasks import Task
@@ -19,6 +21,9 @@ from prefect_otel_status.hooks import FLOW_HOOKS, TASK_HOOKS, with_ours
 from prefect_otel_status.spans import RunSpan, RunTracer
 
 Wrapper = Callable[[Callable[..., Any], Any, Any, Any], Any]
+
+_PLACE = "get_tracer"
+"""The name by which Prefect's telemetry asks for its tracer, at each run."""
 
 _lock = threading.RLock()
 _real_get_tracer: Any = None
@@ -32,8 +37,8 @@ def prepare() -> None:
     global _real_get_tracer
     with _lock:
         if _real_get_tracer is None:
-            _real_get_tracer = run_telemetry.get_tracer
-            run_telemetry.get_tracer = _get_tracer
+            _real_get_tracer = getattr(run_telemetry, _PLACE)
+            setattr(run_telemetry, _PLACE, _get_tracer)
         _wrap(run_telemetry.RunTelemetry, "update_run_name", _update_run_name)
         for client in (PrefectClient, SyncPrefectClient):
             _wrap(client, "create_flow_run_from_deployment", _create_flow_run)
@@ -42,7 +47,7 @@ def prepare() -> None:
 
 
 def instrument() -> None:
-    """Give every flow and task made from now on our state hooks, besides `prepare`. Safe to repeat."""
+    """Give every flow and task made from now on our state hooks. Safe to repeat."""
     with _lock:
         prepare()
         _wrap(Flow, "__init__", _init_flow)
@@ -54,7 +59,7 @@ def uninstrument() -> None:
     global _real_get_tracer
     with _lock:
         if _real_get_tracer is not None:
-            run_telemetry.get_tracer = _real_get_tracer
+            setattr(run_telemetry, _PLACE, _real_get_tracer)
             _real_get_tracer = None
         _unwrap(run_telemetry.RunTelemetry, "update_run_name")
         for client in (PrefectClient, SyncPrefectClient):
@@ -65,7 +70,7 @@ def uninstrument() -> None:
         _unwrap(Task, "__init__")
 
 
-class PrefectInstrumentor(BaseInstrumentor):
+class PrefectInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped there
     """What `opentelemetry-instrument` loads."""
 
     def instrumentation_dependencies(self) -> Collection[str]:
