@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from prefect_otel_status.binding import bind as bind
+    from prefect_otel_status.configuration import configure as configure
     from prefect_otel_status.gates import gate as gate
     from prefect_otel_status.hooks import flow_hooks as flow_hooks
     from prefect_otel_status.hooks import task_hooks as task_hooks
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from prefect_otel_status.instrumentation import uninstrument as uninstrument
     from prefect_otel_status.messages import status as status
     from prefect_otel_status.model import Status as Status
-    from prefect_otel_status.runtime import configure as configure
     from prefect_otel_status.runtime import flush as flush
     from prefect_otel_status.runtime import shutdown as shutdown
     from prefect_otel_status.stages import stage as stage
@@ -29,7 +29,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Status": "model",
     "bind": "binding",
-    "configure": "runtime",
+    "configure": "configuration",
     "flow_hooks": "hooks",
     "flush": "runtime",
     "gate": "gates",

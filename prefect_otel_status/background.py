@@ -66,7 +66,7 @@ class Background:
                     return
                 continue
             try:
-                context.run(call) if context is not None else call()
+                context.copy().run(call) if context is not None else call()
             except Exception as error:
                 self._tally.failed(place, error)
 

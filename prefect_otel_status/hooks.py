@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID
 
-from prefect_otel_status import runs
+from prefect_otel_status import patches, runs, signals
 from prefect_otel_status import runtime as runtime_module
+from prefect_otel_status.failure import type_name
 from prefect_otel_status.handler import Handler, call_handler
 from prefect_otel_status.messages import say
 from prefect_otel_status.model import ERROR_RESULTS, FINAL_TYPES, Transition, result_of
@@ -83,9 +84,7 @@ def _prepare() -> None:
     """Have Prefect's spans mended from the next run on. Never raises."""
     runtime = runtime_module.get()
     if runtime.enabled:
-        from prefect_otel_status.instrumentation import prepare
-
-        runtime.guard("prepare", prepare)
+        runtime.guard("prepare", patches.prepare)
 
 
 class StatusHook:
@@ -98,7 +97,7 @@ class StatusHook:
 
     def __init__(self, handler: Handler | None = None) -> None:
         self.handler = handler
-        self.__name__ = HOOK_NAME
+        self.__name__ = signals.HOOK_NAME
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.handler)
@@ -117,10 +116,6 @@ class StatusHook:
             "hook", lambda: HookCall(runtime, kind, obj, prefect_run, state).run(self.handler)
         )
         runtime.guard("hook_end", lambda: _after(runtime, prefect_run.id, state))
-
-
-HOOK_NAME = "prefect_otel_status"
-"""By this name Prefect logs that it runs our hook; those lines are filtered out."""
 
 
 class FlowHook(StatusHook):
@@ -165,7 +160,11 @@ class HookCall:
         try:
             self._runtime.put(self._transition(old_state), handle.context)
             self._say_message()
-            link_trace(self._runtime, handle)
+            link_trace(
+                handle,
+                address=self._runtime.settings.trace_url,
+                background=self._runtime.background,
+            )
             if handler is not None:
                 self._handle_classically(handler, old_state)
         finally:
@@ -230,12 +229,8 @@ class HookCall:
         if not message or _PREFECTS_WORDS.match(message):
             return
         failed = result_of(self._state.type.value, self._state.name or "") in ERROR_RESULTS
-        say(
-            self._runtime,
-            message.replace("{", "{{").replace("}", "}}"),
-            {},
-            level="error" if failed else "info",
-        )
+        escaped = message.replace("{", "{{").replace("}", "}}")
+        say(self._runtime, escaped, {}, level="error" if failed else "info", origin="state")
 
 
 def _handle_of(runtime: Runtime, kind: str, obj: Any, prefect_run: Any) -> RunHandle:
@@ -257,8 +252,6 @@ def _handle_of(runtime: Runtime, kind: str, obj: Any, prefect_run: Any) -> RunHa
 
 
 def _error_type_of(state: Any) -> str | None:
-    from prefect_otel_status.spans import type_name
-
     data = getattr(state, "data", None)
     data = getattr(data, "result", data)
     return type_name(data) if isinstance(data, BaseException) else None

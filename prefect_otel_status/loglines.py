@@ -8,11 +8,11 @@ from typing import Any
 from uuid import UUID
 
 from prefect_otel_status import runtime as runtime_module
-from prefect_otel_status.hooks import HOOK_NAME
 from prefect_otel_status.messages import say
 from prefect_otel_status.model import LogLine
 from prefect_otel_status.runs import RunHandle, Scope
 from prefect_otel_status.runtime import Runtime
+from prefect_otel_status.signals import HOOK_NAME
 from prefect_otel_status.sinks.run_log import OWN_LINE
 
 LOGGERS = ("prefect.flow_runs", "prefect.task_runs")

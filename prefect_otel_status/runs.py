@@ -10,7 +10,7 @@ from contextlib import suppress
 from contextvars import Context, ContextVar, Token
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from uuid import UUID
 
 import msgspec
@@ -25,10 +25,26 @@ from prefect_otel_status.model import Run
 
 if TYPE_CHECKING:
     from prefect_otel_status.envelope import Envelope
-    from prefect_otel_status.spans import RunSpan
 
 _LIVE_LIMIT = 10_000
 _ENDED_LIMIT = 512
+
+
+class SpanOfRun(Protocol):
+    """The span of a run, as its handle needs it; `spans.RunSpan` is one."""
+
+    @property
+    def finished(self) -> bool:
+        """True once nothing more can be added to it."""
+
+    def name_it(self, handle: RunHandle) -> None:
+        """Name it after the flow or task, now that it is known."""
+
+    def finish(self) -> None:
+        """End it with all that was said."""
+
+    def abandon(self) -> None:
+        """End it because the process leaves."""
 
 
 @dataclass(eq=False)
@@ -37,7 +53,7 @@ class RunHandle:
 
     run: Run
     prefect_run: Any = None
-    span: RunSpan | None = None
+    span: SpanOfRun | None = None
     span_context: SpanContext = INVALID_SPAN_CONTEXT
     buffer: EventBuffer = field(default_factory=EventBuffer)
     context: Context | None = None

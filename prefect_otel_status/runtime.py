@@ -24,7 +24,7 @@ from prefect_otel_status.prefect_names import Deployments, RunUrls
 from prefect_otel_status.providers import Providers
 from prefect_otel_status.recorder import Recorder
 from prefect_otel_status.runs import RunHandle, RunRegistry
-from prefect_otel_status.settings import ConfigurationError, Settings
+from prefect_otel_status.settings import Settings
 from prefect_otel_status.sinks.base import Sink
 from prefect_otel_status.sinks.log import LogSink
 from prefect_otel_status.sinks.metric import MetricSink
@@ -263,42 +263,6 @@ def use(runtime: Runtime | None) -> Any:
     return runtime
 
 
-def configure(
-    *,
-    tracer_provider: Any = None,
-    meter_provider: Any = None,
-    logger_provider: Any = None,
-    registry: Any = None,
-    **options: Any,
-) -> None:
-    """Set this process up for status messages, before its first run.
-
-    Providers are taken in this order: the ones given, the global ones, new ones
-    from the standard `OTEL_*` variables; none that is set is replaced. OPTIONS
-    are the settings of `prefect_otel_status.settings.Settings`, and stand over
-    `PREFECT_OTEL_STATUS_*`. `registry` is a `prometheus_client` registry in
-    which everything is counted as well.
-
-    Raises `ConfigurationError` that names a bad setting and what to use.
-    """
-    runtime = Runtime(
-        settings_module.load(**options),
-        tracer_provider=tracer_provider,
-        meter_provider=meter_provider,
-        logger_provider=logger_provider,
-        registry=registry,
-    )
-    if runtime.enabled:
-        runtime.providers()
-    previous = _runtime
-    use(runtime)
-    if previous is not None:
-        previous.recorder.stop(runtime.settings.exit_timeout)
-    from prefect_otel_status.instrumentation import instrument
-
-    instrument()
-
-
 def flush(timeout: float = 2.0) -> bool:
     """Pass on and send everything, for at most TIMEOUT seconds; tell whether all was sent."""
     return True if _runtime is None else _runtime.flush(timeout)
@@ -357,9 +321,7 @@ def _after_fork() -> None:
 
 
 __all__ = [
-    "ConfigurationError",
     "Runtime",
-    "configure",
     "current",
     "flush",
     "get",

@@ -23,12 +23,9 @@ TOO_MANY_ATTRIBUTES = "too_many_attributes"
 UNPRINTABLE = "<unprintable>"
 
 _INT_LIMIT = 2**63
-_UNSAFE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|\x1b\\[[0-9;?]*[ -/]*[@-~]"
-)
-_UNSAFE_LINE = re.compile(
-    "\x1b\\[[0-9;?]*[ -/]*[@-~]|[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
-)
+_ESCAPE = "\x1b\\[[0-9;?]*[ -/]*[@-~]"
+_UNSAFE = re.compile(f"{_ESCAPE}|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_UNSAFE_LINE = re.compile(f"{_ESCAPE}|[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _SCALARS = frozenset({str, int, float, bool})
 
 

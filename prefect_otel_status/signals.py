@@ -29,6 +29,10 @@ PREFECT_EVENT = "prefect-otel-status.statuses"
 """The Prefect event that holds a batch of status messages."""
 
 
+HOOK_NAME = "prefect_otel_status"
+"""By this name Prefect logs that it runs our hook; those lines are filtered out."""
+
+
 class Kind(Enum):
     """What a metric is, in OpenTelemetry's words."""
 

@@ -8,7 +8,6 @@ wrapper falls back to what Prefect would have done.
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -31,6 +30,7 @@ from opentelemetry.trace import (
 from prefect.context import FlowRunContext, TaskRunContext
 
 from prefect_otel_status import idgen, runs, signals
+from prefect_otel_status.failure import type_name
 from prefect_otel_status.ids import run_span_id_of, trace_id_of
 from prefect_otel_status.model import ERROR_RESULTS, FINAL_TYPES, result_of
 from prefect_otel_status.runs import RunHandle
@@ -228,9 +228,12 @@ class RunSpan(Span):
         escaped: bool = False,
     ) -> None:
         self._handle.error_type = type_name(exception)
-        self._runtime.guard(
-            "span_exception", lambda: self._record(exception, attributes, timestamp)
-        )
+
+        def record() -> None:
+            words = exception_attributes(exception, clean=self._runtime.cleaner.text)
+            self._real.record_exception(exception, {**words, **(attributes or {})}, timestamp)
+
+        self._runtime.guard("span_exception", record)
 
     def set_status(self, status: Any, description: str | None = None) -> None:
         """Set the status, but for OK on a run whose state says that it failed."""
@@ -318,18 +321,6 @@ class RunSpan(Span):
         return write_events(self._real, self._handle.buffer)
 
 
-def exception_attributes(exception: BaseException, cleaner: Any) -> dict[str, Any]:
-    """Message and stack trace of EXCEPTION without secrets, under the conventions' names."""
-    try:
-        stack = "".join(traceback.format_exception(exception))
-    except Exception:
-        stack = "(its traceback cannot be shown)"
-    return {
-        "exception.message": cleaner.text(exception),
-        "exception.stacktrace": cleaner.text(stack, limit=16_384),
-    }
-
-
 def span_name(handle: RunHandle, bridge_owns_root: bool) -> str:
     """The low-cardinality name of a run's span: `RUN <flow>`, `ATTEMPT <n>`, or the task's."""
     if handle.run.is_task:
@@ -357,16 +348,6 @@ def run_attributes(handle: RunHandle, runtime: Runtime) -> dict[str, Any]:
         found[signals.RUN_URL.name] = runtime.urls.of_run("flow", run.id)
     found[signals.ATTEMPT.name] = handle.attempt
     return {name: value for name, value in found.items() if value is not None}
-
-
-def type_name(exception: BaseException) -> str:
-    """The class of EXCEPTION as the conventions want it: with its module unless built in."""
-    kind = type(exception)
-    return (
-        kind.__qualname__
-        if kind.__module__ == "builtins"
-        else f"{kind.__module__}.{kind.__qualname__}"
-    )
 
 
 def _safe_state(state: Mapping[str, Any], runtime: Runtime) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from opentelemetry.trace import Status as SpanStatus
 from prefect_otel_status import runs, signals
 from prefect_otel_status import runtime as runtime_module
 from prefect_otel_status.buffer import EventBuffer
+from prefect_otel_status.failure import exception_attributes, type_name
 from prefect_otel_status.model import StageEnd
 from prefect_otel_status.runs import Scope
 from prefect_otel_status.runtime import Runtime
@@ -164,10 +165,8 @@ def _parent(outer: Scope | None) -> context_api.Context | None:
 
 
 def _mark_failed(runtime: Runtime, span: Span, error: BaseException) -> None:
-    from prefect_otel_status.spans import exception_attributes, type_name
-
     with suppress(Exception):
-        words = exception_attributes(error, runtime.cleaner)
+        words = exception_attributes(error, clean=runtime.cleaner.text)
         span.record_exception(error, words)
         span.set_attribute(signals.ERROR_TYPE.name, type_name(error))
         description = f"{type_name(error)}: {words['exception.message']}"

@@ -93,10 +93,7 @@ class StatusCapture:
     def states(self, name: str) -> list[str]:
         """The names of the states that the flow or task NAME went through."""
         return [
-            transition.state_name
-            for transition in self.transitions
-            if name
-            == (transition.run.task_name if transition.run.is_task else transition.run.flow_name)
+            transition.state_name for transition in self.transitions if name == transition.run.title
         ]
 
     def find(
@@ -187,7 +184,7 @@ def status_capture() -> Iterator[StatusCapture]:
     """
     from opentelemetry.sdk.trace import TracerProvider
 
-    from prefect_otel_status import instrumentation
+    from prefect_otel_status import instrumentation, patches
     from prefect_otel_status import runtime as runtime_module
     from prefect_otel_status.settings import load
 
@@ -202,6 +199,6 @@ def status_capture() -> Iterator[StatusCapture]:
     finally:
         instrumentation.uninstrument()
         if previous is not None:
-            instrumentation.prepare()
+            patches.prepare()
         runtime.recorder.stop(_WAIT)
         runtime_module.use(previous)

@@ -87,7 +87,7 @@ class Progress:
         self._attributes = attributes
         self._clock = clock
         self._runtime = runtime or runtime_module.get()
-        self._artifact = ProgressArtifact(self._runtime)
+        self._artifact = ProgressArtifact(self._runtime.background)
         self._done = 0
         self._said = -1
         self._began = self._next = clock()
@@ -130,7 +130,8 @@ class Progress:
             progress=fraction,
             origin="track",
         )
-        self._artifact.show(fraction, self._template)
+        if fraction is not None and self._runtime.settings.progress_artifact:
+            self._artifact.show(fraction, self._template)
 
     def _facts(self) -> dict[str, Any]:
         seconds = self._clock() - self._began

@@ -89,7 +89,8 @@ class PrefectEventSink:
         payloads, pending.payloads = pending.payloads, []
         for chunk in _chunks(payloads):
             body = {"version": PAYLOAD_VERSION, "statuses": chunk}
-            pending.context.run(self._emit, pending.run, body)
+            # A copy, because a context can be entered by one thread at a time.
+            pending.context.copy().run(self._emit, pending.run, body)
 
 
 def to_payload(status: Status) -> dict[str, Any]:

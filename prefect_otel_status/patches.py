@@ -1,0 +1,102 @@
+"""What is put into Prefect, and how it is taken out again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import prefect.telemetry.run_telemetry as run_telemetry
+import wrapt
+from opentelemetry.trace import get_tracer
+from prefect.client.orchestration import PrefectClient, SyncPrefectClient
+
+from prefect_otel_status import binding, loglines, threads
+from prefect_otel_status import runtime as runtime_module
+from prefect_otel_status.signals import PREFECT_RUN_NAME
+from prefect_otel_status.spans import RunSpan, RunTracer
+
+Wrapper = Callable[[Callable[..., Any], Any, Any, Any], Any]
+
+_PLACE = "get_tracer"
+"""The name by which Prefect's telemetry asks for its tracer, at each run."""
+
+_lock = threading.RLock()
+_real_get_tracer: Any = None
+
+
+def prepare() -> None:
+    """Have Prefect's spans mended and its run logs taken in. Safe to repeat.
+
+    Enough for flows and tasks that have our hooks.
+    """
+    global _real_get_tracer
+    with _lock:
+        if _real_get_tracer is None:
+            _real_get_tracer = getattr(run_telemetry, _PLACE)
+            setattr(run_telemetry, _PLACE, _get_tracer)
+        wrap(run_telemetry.RunTelemetry, "update_run_name", _update_run_name)
+        for client in (PrefectClient, SyncPrefectClient):
+            wrap(client, "create_flow_run_from_deployment", _create_flow_run)
+        loglines.install()
+        threads.install()
+
+
+def undo() -> None:
+    """Leave Prefect as it was."""
+    global _real_get_tracer
+    with _lock:
+        if _real_get_tracer is not None:
+            setattr(run_telemetry, _PLACE, _real_get_tracer)
+            _real_get_tracer = None
+        unwrap(run_telemetry.RunTelemetry, "update_run_name")
+        for client in (PrefectClient, SyncPrefectClient):
+            unwrap(client, "create_flow_run_from_deployment")
+        loglines.remove()
+        threads.remove()
+
+
+def wrap(owner: type, name: str, wrapper: Wrapper) -> None:
+    """Put WRAPPER around the method NAME of OWNER, once."""
+    home = _home(owner, name)
+    if not isinstance(home.__dict__[name], wrapt.FunctionWrapper):
+        wrapt.wrap_function_wrapper(home, name, wrapper)
+
+
+def unwrap(owner: type, name: str) -> None:
+    """Take the wrapper around the method NAME of OWNER off again."""
+    home = _home(owner, name)
+    current = home.__dict__[name]
+    if isinstance(current, wrapt.FunctionWrapper):
+        setattr(home, name, current.__wrapped__)
+
+
+def _home(owner: type, name: str) -> type:
+    """The class that OWNER has NAME from."""
+    return next(base for base in owner.__mro__ if name in base.__dict__)
+
+
+def _get_tracer(*args: Any, **kwargs: Any) -> Any:
+    """The tracer that Prefect asks for at each run, wrapped; Prefect's own if that fails."""
+    runtime = runtime_module.get()
+    original = _real_get_tracer or get_tracer
+    if not runtime.enabled:
+        return original(*args, **kwargs)
+
+    def wrapped() -> RunTracer:
+        return RunTracer(runtime.providers().tracer.get_tracer(*args, **kwargs), runtime)
+
+    return runtime.guard("tracer", wrapped) or original(*args, **kwargs)
+
+
+def _update_run_name(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+    """Keep the run's name as an attribute: as a span's name it would be one name per run."""
+    span = instance.span
+    if not isinstance(span, RunSpan):
+        return wrapped(*args, **kwargs)
+    name = args[0] if args else kwargs.get("name", "")
+    return span.set_attribute(PREFECT_RUN_NAME.name, name)
+
+
+def _create_flow_run(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+    return binding.inherit(wrapped, args, kwargs)
