@@ -34,6 +34,7 @@ class bind:  # noqa: N801  (used like a function)
 
     def __init__(self, **attributes: Any) -> None:
         self._token: Token[Mapping[str, Any]] | None = None
+        self._labels: _Labels | None = None
         runtime = runtime_module.get()
         if runtime.enabled:
             runtime.guard("bind", lambda: self._bind(runtime, attributes))
@@ -47,6 +48,9 @@ class bind:  # noqa: N801  (used like a function)
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        labels, self._labels = self._labels, None
+        if labels is not None:
+            labels.restore()
         token, self._token = self._token, None
         if token is not None:
             with suppress(ValueError):  # left in another context, as generators are
@@ -66,7 +70,7 @@ class bind:  # noqa: N801  (used like a function)
     def _bind(self, runtime: Runtime, attributes: Mapping[str, Any]) -> None:
         values = attributes_of(attributes)
         self._token = runs.bind(values)
-        _label(runtime, values)
+        self._labels = _label(runtime, values)
 
 
 def attributes_of(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,16 +91,35 @@ def labels_of(runtime: Runtime, values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _label(runtime: Runtime, values: Mapping[str, Any]) -> None:
+class _Labels:
+    """Labels on Prefect's own object of a run, which it hands to the processes below."""
+
+    def __init__(self, prefect_run: Any, labels: Mapping[str, Any]) -> None:
+        self._run_labels = prefect_run.labels
+        self._before = {name: self._run_labels.get(name) for name in labels}
+        self._run_labels.update(labels)
+
+    def restore(self) -> None:
+        """Put back what was there before."""
+        for name, value in self._before.items():
+            if value is None:
+                self._run_labels.pop(name, None)
+            else:
+                self._run_labels[name] = value
+
+
+def _label(runtime: Runtime, values: Mapping[str, Any]) -> _Labels | None:
     prefect_run, task_context, flow_context = prefect_run_now()
     if prefect_run is None or not values:
-        return
+        return None
+    scope = runtime.registry.scope()
+    if scope is not None and scope.handle is not None:
+        scope.handle.last_bound.update(values)
     labels = labels_of(runtime, values)
-    # The server's copy is written by a call of its own; Prefect hands this one
-    # to the task runs and processes below.
-    prefect_run.labels.update(labels)
     if task_context is None and flow_context is not None:
+        # The server's copy, which a bridge reads, is written by a call of its own.
         _write_labels(runtime, prefect_run.id, labels)
+    return _Labels(prefect_run, labels)
 
 
 def _write_labels(runtime: Runtime, flow_run_id: UUID, labels: dict[str, Any]) -> None:

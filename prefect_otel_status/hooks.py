@@ -203,7 +203,7 @@ class HookCall:
             duration=self._duration() if result else None,
             result=result,
             error_type=self._error_type(result),
-            bound=dict(self._runtime.bound(handle)),
+            bound=dict(self._runtime.bound_in_all(handle)),
             trace_id=span.trace_id,
             span_id=span.span_id,
             sampled=span.trace_flags.sampled,

@@ -58,6 +58,7 @@ class RunHandle:
     buffer: EventBuffer = field(default_factory=EventBuffer)
     context: Context | None = None
     inherited: dict[str, Any] = field(default_factory=dict)
+    last_bound: dict[str, Any] = field(default_factory=dict)
     last_state: Any = None
     states_seen: set[str] = field(default_factory=set)
     started: int = 0
@@ -300,6 +301,11 @@ def bind(values: Mapping[str, Any]) -> Token[Mapping[str, Any]]:
 def unbind(token: Token[Mapping[str, Any]]) -> None:
     """Go back to what was bound before. Raises `ValueError` in another context."""
     _bound.reset(token)
+
+
+def bound_in_all(handle: RunHandle) -> dict[str, Any]:
+    """Everything that was bound in a run, the latest last: what its end is told with."""
+    return {**handle.inherited, **handle.last_bound, **_bound.get()}
 
 
 class Carried(NamedTuple):

@@ -110,6 +110,10 @@ class Runtime:
         bound = runs.bound_now(handle)
         return {**self._default_bound, **bound} if self._default_bound else bound
 
+    def bound_in_all(self, handle: RunHandle) -> Mapping[str, Any]:
+        """All that was bound in a run, blocks that were left included: for its span and its end."""
+        return {**self._default_bound, **runs.bound_in_all(handle)}
+
     def put(self, record: Record, context: Context | None = None) -> Envelope:
         """Hand RECORD to the sinks. Never waits."""
         envelope = Envelope(record, self.cleaner, context)

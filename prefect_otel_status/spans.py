@@ -30,7 +30,7 @@ from opentelemetry.trace import (
 from prefect.context import FlowRunContext, TaskRunContext
 
 from prefect_otel_status import idgen, runs, signals
-from prefect_otel_status.failure import type_name
+from prefect_otel_status.failure import exception_attributes, type_name
 from prefect_otel_status.ids import run_span_id_of, trace_id_of
 from prefect_otel_status.model import ERROR_RESULTS, FINAL_TYPES, result_of
 from prefect_otel_status.runs import RunHandle
@@ -114,6 +114,9 @@ class RunTracer(Tracer):
         # Without a label Prefect gives no context: then a span of the caller's own
         # that is current is the parent, as everywhere in OpenTelemetry.
         parent_context = trace.get_current_span(context).get_span_context()
+        if handle.run.is_task and not parent_context.is_valid:
+            parent_context = _flow_run_span()
+            context = set_span_in_context(NonRecordingSpan(parent_context), Context())
         own = trace_id_of(handle.run.id)
         if handle.run.kind == "flow" and self._runtime.bridge_owns_root:
             return self._below_the_bridge(handle, parent_context.trace_id or own)
@@ -333,7 +336,7 @@ def span_name(handle: RunHandle, bridge_owns_root: bool) -> str:
 def run_attributes(handle: RunHandle, runtime: Runtime) -> dict[str, Any]:
     """What is known of the run now, under the conventions' names."""
     run = handle.run
-    found: dict[str, Any] = dict(runtime.cleaner.attributes(runtime.bound(handle)))
+    found: dict[str, Any] = dict(runtime.cleaner.attributes(runtime.bound_in_all(handle)))
     if run.flow_name:
         found[signals.PIPELINE_NAME.name] = run.flow_name
     if deployment := runtime.deployments.name_of(run):
@@ -374,6 +377,16 @@ def _describe_task(handle: RunHandle, run_id: UUID) -> None:
     if context is not None and context.task_run.id == run_id:
         runs.describe(handle, context.task_run, context, FlowRunContext.get())
         handle.prefect_run = context.task_run
+
+
+def _flow_run_span() -> SpanContext:
+    """The span of the flow run that the current task belongs to, by the flow run's label.
+
+    In a process pool and on Dask no span is current, and Prefect looks for its
+    label on the task run itself, which has none yet.
+    """
+    context = FlowRunContext.get()
+    return runs.span_context_of(context.flow_run if context is not None else None)
 
 
 def _describe_flow(handle: RunHandle) -> None:

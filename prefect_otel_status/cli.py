@@ -1,0 +1,211 @@
+"""The command `prefect-otel-status`: check code, find a run's trace, look at local telemetry.
+
+What a command needs is imported inside it, so that help and `trace-id` do not
+wait for the settings. A user's mistake is one sentence on stderr and exit code
+2; findings are exit code 1.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from uuid import UUID
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from prefect_otel_status import __version__
+
+if TYPE_CHECKING:
+    from prefect_otel_status.lint import Finding
+    from prefect_otel_status.settings import Settings
+
+NAME = "prefect-otel-status"
+FOUND = 1
+MISTAKE = 2
+
+app = typer.Typer(
+    name=NAME,
+    no_args_is_help=True,
+    add_completion=False,
+    # The values in a traceback of Typer's could be secrets.
+    pretty_exceptions_enable=False,
+)
+
+
+class Format(str, Enum):
+    """How findings are printed."""
+
+    TEXT = "text"
+    JSON = "json"
+    GITHUB = "github"
+
+
+def main() -> None:
+    """Run the command line. What the encoding of the output cannot say is escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    app(prog_name=NAME)
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"{NAME} {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    """OpenTelemetry status messages for Prefect.
+
+    \b
+    Examples:
+      prefect-otel-status lint flows/
+      prefect-otel-status trace-id 3f0e0b5e-8a52-4c0f-9f0c-1b7f0a1d2c3e
+      prefect-otel-status show
+    """
+
+
+@app.command()
+def lint(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH", help="Files, and folders with all below them.")
+    ],
+    *,
+    style: Annotated[
+        Format,
+        typer.Option("--format", help="`github` makes annotations of a pull request."),
+    ] = Format.TEXT,
+    stages: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            help="The allowed stages, instead of those in PREFECT_OTEL_STATUS_STAGES.",
+        ),
+    ] = None,
+) -> None:
+    """Check code that says statuses, without running it.
+
+    Exits with 1 if something was found and with 2 if a path does not exist.
+    `# noqa: POS001` on a line suppresses that finding on it.
+
+    \b
+    Examples:
+      prefect-otel-status lint flows/
+      prefect-otel-status lint deploy.py --stages evaluate,promote
+      prefect-otel-status lint . --format github
+    """
+    findings = _lint(paths, _settings() if stages is None else _settings(stages=stages))
+    _print_findings(findings, style)
+    if findings:
+        raise typer.Exit(FOUND)
+
+
+@app.command("trace-id")
+def trace_id(
+    run_id: Annotated[str, typer.Argument(help="The id of the flow run, as Prefect shows it.")],
+) -> None:
+    """Print the trace id of a flow run, of which its tasks and subflows are part.
+
+    \b
+    Example:
+      prefect-otel-status trace-id 3f0e0b5e-8a52-4c0f-9f0c-1b7f0a1d2c3e
+    """
+    from prefect_otel_status.ids import hex_trace_id, trace_id_of
+
+    typer.echo(hex_trace_id(trace_id_of(_run_id(run_id))))
+
+
+@app.command()
+def show(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            help="By default the one in PREFECT_OTEL_STATUS_FOLDER.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Show the traces and counters that flows wrote while no OTLP endpoint was set.
+
+    \b
+    Examples:
+      prefect-otel-status show
+      prefect-otel-status show telemetry/
+    """
+    from prefect_otel_status import trees
+
+    found = _telemetry(_settings().folder if folder is None else folder)
+    try:
+        trees.show(found, Console())
+    except PermissionError as error:
+        _fail(_sentence(error))
+
+
+def _fail(sentence: str) -> NoReturn:
+    """Say what the user should do otherwise, and exit."""
+    Console(stderr=True).print(Text(sentence, "red"), soft_wrap=True)
+    raise typer.Exit(MISTAKE)
+
+
+def _sentence(error: OSError) -> str:
+    return f"{error.filename} cannot be read: {error.strerror}." if error.strerror else str(error)
+
+
+def _settings(**options: Any) -> Settings:
+    from prefect_otel_status.settings import ConfigurationError, load
+
+    try:
+        return load(**options)
+    except ConfigurationError as error:
+        _fail(str(error))
+
+
+def _lint(paths: list[Path], settings: Settings) -> list[Finding]:
+    from prefect_otel_status.lint import lint_paths
+
+    try:
+        return lint_paths(
+            paths,
+            stages=settings.stages,
+            levels=settings.levels,
+            message_length=settings.message_length,
+        )
+    except OSError as error:
+        _fail(_sentence(error))
+
+
+def _print_findings(findings: list[Finding], style: Format) -> None:
+    from prefect_otel_status.lint import as_github, as_json, as_text
+
+    if style is Format.JSON:
+        typer.echo(as_json(findings))
+    elif findings and style is Format.GITHUB:
+        typer.echo(as_github(findings))
+    elif findings:
+        text = Text(as_text(findings))
+        text.highlight_regex(r"(?m)(?<=: )POS\d{3}\b", "bold red")
+        Console().print(text, soft_wrap=True)
+
+
+def _run_id(text: str) -> str:
+    try:
+        return str(UUID(text.strip()))
+    except ValueError:
+        _fail(f"{text!r} is not a run id; copy the UUID that Prefect shows for the flow run.")
+
+
+def _telemetry(folder: Path) -> Path:
+    for path in (folder, folder / "traces.jsonl"):
+        if not path.exists():
+            _fail(f"There is no {path}; name a folder into which flows wrote their telemetry.")
+    return folder

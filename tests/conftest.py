@@ -1,0 +1,79 @@
+"""What the tests share: a real Prefect server, real receivers, flows in real processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.receiver import Received, otlp_receiver
+from tests.support.server import environment, prefect_server
+
+ROOT = Path(__file__).parent.parent
+FLOWS = Path(__file__).parent / "flows"
+
+RunFlow = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("prefect")
+
+
+@pytest.fixture(scope="session")
+def prefect_api(prefect_home: Path) -> Iterator[str]:
+    """The address of a real Prefect server's API."""
+    with prefect_server(prefect_home) as address:
+        yield address
+
+
+@pytest.fixture
+def received() -> Iterator[Received]:
+    """A real OTLP receiver and what it was sent."""
+    with otlp_receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def flow_env(prefect_api: str, prefect_home: Path, tmp_path: Path) -> dict[str, str]:
+    """The environment of a flow's process: the real server, telemetry into a folder."""
+    return environment(
+        prefect_home,
+        PREFECT_API_URL=prefect_api,
+        PREFECT_OTEL_STATUS_FOLDER=str(tmp_path / "telemetry"),
+        PREFECT_SERVER_UI_ENABLED="true",
+        PREFECT_UI_URL="http://prefect.example",
+        PYTHONPATH=str(ROOT),
+    )
+
+
+@pytest.fixture
+def otlp_env(flow_env: dict[str, str], received: Received) -> dict[str, str]:
+    """The same, with telemetry to the receiver."""
+    return {
+        **flow_env,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint,
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+    }
+
+
+def run_flow(
+    script: str, *arguments: str, env: dict[str, str], check: bool = True, timeout: float = 90
+) -> subprocess.CompletedProcess[str]:
+    """Run tests/flows/SCRIPT in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, str(FLOWS / script), *arguments],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    if check and done.returncode != 0:
+        raise AssertionError(
+            f"{script} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        )
+    return done
