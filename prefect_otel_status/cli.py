@@ -113,7 +113,9 @@ def lint(
 
 @app.command("trace-id")
 def trace_id(
-    run_id: Annotated[str, typer.Argument(help="The id of the flow run, as Prefect shows it.")],
+    run_id: Annotated[
+        str, typer.Argument(metavar="RUN_ID", help="The outermost flow run, as Prefect shows it.")
+    ],
 ) -> None:
     """Print the trace id of a flow run, of which its tasks and subflows are part.
 

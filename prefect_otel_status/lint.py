@@ -637,14 +637,15 @@ def _with_fields(call: _Call, node: ast.expr) -> str | None:
         return None
     values = [part for part in node.values if isinstance(part, ast.FormattedValue)]
     pairs = list(dict.fromkeys((_name_of(value), ast.unparse(value.value)) for value in values))
-    names = {name for name, _ in pairs}
-    if len(names) < len(pairs) or names & {None, *_taken_names(call)}:
+    names, taken = {name for name, _ in pairs}, {*_taken_names(call)}
+    if len(names) < len(pairs) or names & taken or None in names | taken:
         return None
     attributes = ", ".join(f"{name}={value}" for name, value in pairs)
     return f"write {''.join(map(_as_template, node.values))!r} and pass {attributes}"
 
 
 def _taken_names(call: _Call) -> Iterator[str | None]:
+    """The keywords of CALL, None for a `**values`, and the names that are no attributes."""
     yield from (keyword.arg for keyword in call.node.keywords)
     yield from (*_OPTIONS[call.name], *_ALWAYS_FILLED[call.name])
 

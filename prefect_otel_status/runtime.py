@@ -322,6 +322,9 @@ def _after_fork() -> None:
     _runtime_lock = threading.RLock()
     if _runtime is not None:
         _runtime.after_fork()
+        # Once more, to be called before Prefect's own services, whose exit
+        # fails in a forked child and would keep ours from being reached.
+        register_exit(_runtime)
 
 
 __all__ = [

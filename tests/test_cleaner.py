@@ -46,14 +46,14 @@ def test_a_good_status_is_unchanged() -> None:
 
 
 def test_every_text_of_a_status_is_made_safe() -> None:
-    bad = status(BAD, event=BAD, stage=BAD, attributes={BAD: BAD}, bound={BAD: BAD})
+    bad = status(BAD, event=BAD, stage=BAD, attributes={"n\x00": BAD}, bound={"n\x00": BAD})
     assert cleaner().clean(bad) == status(
         GOOD_LINE,
         message=GOOD_TEXT,
         event=GOOD_LINE,
         stage=GOOD_LINE,
-        attributes={"a\ufffd\ufffd pwd=hunter22 b": GOOD_TEXT},
-        bound={"a\ufffd\ufffd pwd=hunter22 b": GOOD_TEXT},
+        attributes={"n\ufffd": GOOD_TEXT},
+        bound={"n\ufffd": GOOD_TEXT},
     )
 
 

@@ -36,7 +36,7 @@ WORDS = st.lists(
     st.sampled_from(
         ["Loaded", "rows", "tokens=512", "tokenizer:", "12,000", "/data/a.csv", "https://x.org/a?b=c"]
         + ["a@b.org", "{model}", "loss: 0.31", "epoch=3", "skew", "task-list", "AKIN", "eyJ", "x:y@z"]
-        + ["http://localhost:4318/v1", "secretary:", "passing=true", "keyboard", "\ud800", "🙂"]
+        + ["http://localhost:4318/v1", "passing=true", "keyboard", "\ud800", "🙂"]
     )
 )
 

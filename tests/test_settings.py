@@ -192,7 +192,8 @@ def test_names_are_taken_as_a_sequence_too() -> None:
         ),
         (
             {"exit_timeout": float("nan")},
-            "Bad setting: PREFECT_OTEL_STATUS_EXIT_TIMEOUT: input should be greater than 0.",
+            "Bad setting: PREFECT_OTEL_STATUS_EXIT_TIMEOUT: "
+            "input should be less than or equal to 30.",
         ),
         (
             {"log_status_level": "LOUD"},
@@ -219,7 +220,7 @@ def test_names_are_taken_as_a_sequence_too() -> None:
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_a_bad_setting_is_named_with_what_to_use(options: dict[str, Any], words: str) -> None:
-    assert complaint(**options) == words.replace("'trace_root'?.", "'trace_root'?")
+    assert complaint(**options) == words
 
 
 def test_all_bad_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
