@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextvars import ContextVar, copy_context
+from typing import Any
 
 import pytest
 
@@ -97,7 +98,10 @@ def test_a_call_that_wants_to_leave_the_process_does_not_end_the_others() -> Non
     assert tally.read() == {(signals.PROCESS_FAILURES, "labels"): 1}
 
 
-def test_submit_does_not_wait_and_beyond_the_bound_calls_are_dropped_and_counted() -> None:
+def test_submit_does_not_wait_and_beyond_the_bound_calls_are_dropped_and_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(background_module, "_IDLE", 0.01)
     tally, hanging, seen = Tally(), Hanging(), list[int]()
     background = Background(tally=tally, capacity=3)
     background.submit("x", hanging, None)
@@ -106,30 +110,34 @@ def test_submit_does_not_wait_and_beyond_the_bound_calls_are_dropped_and_counted
     for number in range(10):
         background.submit("labels", lambda number=number: seen.append(number), None)  # type: ignore[misc]
     assert time.monotonic() - began < 2
-    hanging.gate.set()
-    assert _is_soon(lambda: seen == [0, 1, 2])
     assert tally.read() == {(signals.PROCESS_DROPS, "labels_backlog"): 7}
+    thread = background._thread
+    hanging.gate.set()
+    assert thread is not None
+    thread.join(WAIT)
+    assert seen == [0, 1, 2]
 
 
-def _is_soon(condition: Callable[[], bool]) -> bool:
-    """True as soon as CONDITION is; False if it does not become so."""
-    deadline = time.monotonic() + WAIT
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-    return False
-
-
-def test_flush_waits_for_calls_that_fill_the_queue() -> None:
-    tally, hanging = Tally(), Hanging()
+def test_flush_waits_for_calls_that_fill_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    tally, hanging, submitted = Tally(), Hanging(), threading.Event()
     background = Background(tally=tally, capacity=1)
     background.submit("x", hanging, None)
     assert hanging.entered.wait(WAIT)
     background.submit("x", lambda: None, None)
-    opener = threading.Timer(0.05, hanging.gate.set)
-    opener.start()
-    assert background.flush(2.0)
-    opener.join(WAIT)
+    submit = background.submit
+
+    def submit_and_tell(*arguments: Any) -> None:
+        submit(*arguments)
+        submitted.set()
+
+    monkeypatch.setattr(background, "submit", submit_and_tell)
+    answers: list[bool] = []
+    flushing = threading.Thread(target=lambda: answers.append(background.flush(2.0)))
+    flushing.start()
+    submitted.wait(0.2)
+    hanging.gate.set()
+    flushing.join(WAIT)
+    assert answers == [True]
     assert tally.read() == {}
 
 
@@ -150,16 +158,22 @@ def test_an_idle_thread_ends_and_the_next_call_starts_another(
 ) -> None:
     monkeypatch.setattr(background_module, "_IDLE", 0.01)
     background, threads = Background(tally=Tally()), list[threading.Thread]()
-    for number in range(2):
-        background.submit("x", lambda: threads.append(threading.current_thread()), None)
-        assert _is_soon(lambda number=number: len(threads) > number)  # type: ignore[misc]
+    for _ in range(2):
+        done = threading.Event()
+
+        def call(done: threading.Event = done) -> None:
+            threads.append(threading.current_thread())
+            done.set()
+
+        background.submit("x", call, None)
+        assert done.wait(WAIT)
         threads[-1].join(WAIT)
         assert not threads[-1].is_alive()
         assert background.flush(0.0)
     assert threads[0] is not threads[1]
 
 
-def test_a_thread_stays_while_there_is_something_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_stays_while_there_is_something_to_do() -> None:
     background = Background(tally=Tally())
     background._queue.put(("x", lambda: None, None))
     assert background._may_end() is False
