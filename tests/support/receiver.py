@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -105,7 +105,6 @@ def value_of(value: AnyValue) -> Any:
 
 def attributes_of(pairs: Any) -> dict[str, Any]:
     """PAIRS of an OTLP message as a dictionary."""
-    pair: KeyValue
     return {pair.key: value_of(pair.value) for pair in pairs}
 
 
