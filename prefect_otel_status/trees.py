@@ -37,6 +37,8 @@ _ROTATED = ".1"
 _DELTA = 1
 _STATUSES = {0: "unset", 1: "ok", 2: "error"}
 _EXCEPTION = "exception"
+_EXCEPTION_TYPE = "exception.type"
+_EXCEPTION_MESSAGE = "exception.message"
 # Every run goes through these: telling them would hide what is particular.
 _USUAL_STATES = frozenset({"Scheduled", "Pending", "Running", "Completed", "Failed"})
 _COLOURS = {"debug": "dim", "warning": "yellow", "error": "red", "critical": "bold red"}
@@ -321,8 +323,23 @@ class _Grower:
 
     def _add_event(self, tree: Tree, event: EventRecord, span: SpanRecord) -> None:
         line = _event_line(event, span)
-        if line is not None:
+        if line is not None and not self._comes_from_below(event, span):
             tree.add(Text.assemble((f"{_offset(event.time - self._origin)}  ", "dim"), line))
+
+    def _comes_from_below(self, event: EventRecord, span: SpanRecord) -> bool:
+        """Whether EVENT is an exception that passed through SPAN: it is told where it began."""
+        return event.name == _EXCEPTION and any(
+            _same_exception(event, other)
+            for child in self._children[span.span_id]
+            for other in child.events
+        )
+
+
+def _same_exception(one: EventRecord, other: EventRecord) -> bool:
+    return other.name == _EXCEPTION and all(
+        one.attributes.get(name) == other.attributes.get(name)
+        for name in (_EXCEPTION_TYPE, _EXCEPTION_MESSAGE)
+    )
 
 
 def _time_of(item: SpanRecord | EventRecord) -> int:
@@ -358,7 +375,7 @@ def _event_line(event: EventRecord, span: SpanRecord) -> Text | None:
 def _status_line(event: EventRecord, span: SpanRecord) -> Text:
     level = _line(event.attributes.get(signals.LEVEL.name, "info"))
     colour = _COLOURS.get(level, "")
-    line = Text.assemble((f"{level:<8}", colour or "dim"))
+    line = Text.assemble((f"{level:<9}", colour or "dim"))
     line.append(_line(event.attributes[signals.MESSAGE.name]), colour)
     stage = event.attributes.get(signals.STAGE.name)
     # Below its stage's own span the stage need not be said again.
@@ -368,8 +385,8 @@ def _status_line(event: EventRecord, span: SpanRecord) -> Text:
 
 
 def _exception_line(event: EventRecord) -> Text:
-    kind = _line(event.attributes.get("exception.type", "Exception")).rpartition(".")[2]
-    return Text(f"{kind}: {_line(event.attributes.get('exception.message', ''))}", "red")
+    kind = _line(event.attributes.get(_EXCEPTION_TYPE, "Exception")).rpartition(".")[2]
+    return Text(f"{kind}: {_line(event.attributes.get(_EXCEPTION_MESSAGE, ''))}", "red")
 
 
 def _line(value: object) -> str:

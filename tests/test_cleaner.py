@@ -12,8 +12,8 @@ from prefect_otel_status.cleaner import LONG_MESSAGE, RESERVED_NAME, UNKNOWN_STA
 from prefect_otel_status.sanitize import TOO_MANY_ATTRIBUTES
 from prefect_otel_status.tally import Tally
 
-from .support.hostile import SECRET_PARTS, SECRETS, TEN_MEGABYTES, VALUES, RaisingAttributes
-from .support.records import (
+from tests.support.hostile import SECRET_PARTS, SECRETS, TEN_MEGABYTES, VALUES, RaisingAttributes
+from tests.support.records import (
     cleaner,
     flow_run,
     gate_result,

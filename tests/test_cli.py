@@ -11,8 +11,8 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-import typer
 from rich.console import Console
+from rich.text import Text
 from typer.testing import CliRunner
 
 from prefect_otel_status import __version__, cli, trees
@@ -139,7 +139,7 @@ def test_a_bad_setting_is_one_sentence(
 def test_wrong_usage_exits_with_2(flow: Path, arguments: tuple[str, ...]) -> None:
     code, output, errors = run(*arguments)
     assert (code, output) == (2, "")
-    assert "Usage: prefect-otel-status" in typer.unstyle(errors)
+    assert "Usage: prefect-otel-status" in Text.from_ansi(errors).plain
 
 
 def test_colours_are_for_terminals(flow: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,7 +228,7 @@ def test_help_has_examples(arguments: list[str], examples: list[str]) -> None:
     code, output, errors = run(*arguments)
     assert (code, errors) == (0, "")
     # In lines of their own, as they are to be typed. Typer colours its help in CI.
-    assert set(examples) <= {line.strip() for line in typer.unstyle(output).splitlines()}
+    assert set(examples) <= {line.strip() for line in Text.from_ansi(output).plain.splitlines()}
 
 
 @pytest.mark.parametrize("make", [io.StringIO, lambda: io.TextIOWrapper(io.BytesIO(), "ascii")])

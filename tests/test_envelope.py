@@ -12,7 +12,7 @@ from prefect_otel_status.envelope import Envelope
 from prefect_otel_status.settings import Settings
 from prefect_otel_status.tally import Tally
 
-from .support.records import cleaner, envelope, status
+from tests.support.records import cleaner, envelope, status
 
 
 def test_an_envelope_keeps_the_raw_record_and_its_context() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from prefect_otel_status.model import LEVELS, SEVERITY, GateResult, Status, result_of
 
-from .support.records import flow_run, gate_result, status, task_run, transition
+from tests.support.records import flow_run, gate_result, status, task_run, transition
 
 
 @pytest.mark.parametrize(

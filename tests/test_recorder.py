@@ -24,7 +24,7 @@ from prefect_otel_status.recorder import Recorder
 from prefect_otel_status.sinks.prefect_event import PrefectEventSink
 from prefect_otel_status.tally import Tally
 
-from .support.records import (
+from tests.support.records import (
     NOW,
     SECOND,
     ManualClock,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from prefect_otel_status.redact import PATTERNS, REPLACEMENT, Redactor
 
-from .support.hostile import SECRET_PARTS, SECRETS
+from tests.support.hostile import SECRET_PARTS, SECRETS
 
 KINDS = [pattern.kind for pattern in PATTERNS]
 TOKEN = st.from_regex(r"[A-Za-z][A-Za-z0-9]{39,80}", fullmatch=True)

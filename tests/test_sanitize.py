@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from prefect_otel_status import sanitize
 from prefect_otel_status.redact import REPLACEMENT, Redactor
 
-from .support.hostile import TEN_MEGABYTES, VALUES, Endless, RaisingAttributes, RaisingText
+from tests.support.hostile import TEN_MEGABYTES, VALUES, Endless, RaisingAttributes, RaisingText
 
 SCALAR = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary())
 ANY = st.one_of(

@@ -10,7 +10,7 @@ import pytest
 from prefect_otel_status import signals
 from prefect_otel_status.tally import Tally
 
-from .support.hostile import RaisingText
+from tests.support.hostile import RaisingText
 
 
 class Unspeakable(Exception):

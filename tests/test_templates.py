@@ -21,7 +21,7 @@ from prefect_otel_status.templates import (
     parse,
 )
 
-from .support.hostile import VALUES, RaisingText
+from tests.support.hostile import VALUES, RaisingText
 
 VALUE = st.one_of(
     st.none(),
