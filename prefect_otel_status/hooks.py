@@ -174,7 +174,15 @@ class HookCall:
         handle = self._handle
         shown = runs.prefect_run_now()[0]
         over = shown.id if shown is not None else None
-        return Scope(handle, handle.span_context, handle.buffer, None, True, over)
+        around = runs.stage_of(runs.current_scope())
+        return Scope(
+            handle,
+            handle.span_context,
+            handle.buffer,
+            around=around,
+            forced=True,
+            forced_over=over,
+        )
 
     def _handle_classically(self, handler: Handler, old_state: Any) -> None:
         call_handler(
@@ -244,6 +252,7 @@ def _handle_of(runtime: Runtime, kind: str, obj: Any, prefect_run: Any) -> RunHa
         handle.context = context
         context.run(lambda: runs.describe(handle, *runs.prefect_run_now()))
         handle.adopt_span(prefect_run)
+        handle.presume_trace(prefect_run)
         if handle.span is not None:
             handle.span.name_it(handle)
     elif handle.context is None:

@@ -15,7 +15,7 @@ from prefect_otel_status import runtime as runtime_module
 from prefect_otel_status import sanitize, signals, templates
 from prefect_otel_status.envelope import Envelope
 from prefect_otel_status.model import ERROR_LEVELS, Status
-from prefect_otel_status.runs import RunHandle, Scope, prefect_run_now
+from prefect_otel_status.runs import RunHandle, Scope, prefect_run_now, stage_of
 from prefect_otel_status.runtime import Runtime
 from prefect_otel_status.sinks.span import write_late
 
@@ -147,7 +147,7 @@ def _build(
         filled.template,
         filled.message,
         _name(event),
-        _name(stage) if stage is not None or scope is None else scope.stage,
+        _name(stage) if stage is not None else stage_of(scope),
         level,
         progress,
         {name: sanitize.freeze(value) for name, value in attributes.items()},

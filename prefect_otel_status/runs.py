@@ -21,6 +21,7 @@ from prefect.context import FlowRunContext, TaskRunContext
 
 from prefect_otel_status import signals
 from prefect_otel_status.buffer import EventBuffer
+from prefect_otel_status.ids import trace_id_of
 from prefect_otel_status.model import Run
 
 if TYPE_CHECKING:
@@ -85,6 +86,15 @@ class RunHandle:
         if not self.span_context.is_valid:
             self.span_context = span_context_of(prefect_run)
 
+    def presume_trace(self, prefect_run: Any) -> None:
+        """Without any span, take the trace that a root flow run's process would have made.
+
+        A runner that reports the crash of a process knows no more than the id.
+        """
+        is_root = getattr(prefect_run, "parent_task_run_id", None) is None
+        if is_root and not self.span_context.is_valid:
+            self.span_context = SpanContext(trace_id_of(self.run.id), 0, True)
+
     def close(self) -> None:
         """Let go of what Prefect's contexts hold, the run's parameters and results among it."""
         self._attempt = self.attempt
@@ -103,6 +113,8 @@ class RunHandle:
 class Scope(NamedTuple):
     """Where a status belongs: a run or a stage of it.
 
+    `stage` is the stage whose span it is, `around` the stage that the run was
+    called in, which is the default for what it says.
     `forced_over` is set while a hook of ours runs: it names the run that
     Prefect's own context shows at that moment, which may be the parent's.
     """
@@ -111,6 +123,7 @@ class Scope(NamedTuple):
     span_context: SpanContext
     buffer: EventBuffer
     stage: str | None = None
+    around: str | None = None
     forced: bool = False
     forced_over: UUID | None = None
 
@@ -144,7 +157,8 @@ class RunRegistry:
             handle.prefect_run = prefect_run
         if scope is not None and scope.handle is handle:
             return scope
-        return Scope(handle, handle.span_context, handle.buffer)
+        around = stage_of(scope)
+        return Scope(handle, handle.span_context, handle.buffer, around=around)
 
     def open(self, run_id: UUID, kind: str) -> RunHandle:
         """The handle of the run RUN_ID, made where it is new or had ended."""
@@ -200,6 +214,11 @@ class RunRegistry:
     def _trim(self, handles: OrderedDict[UUID, RunHandle], limit: int) -> None:
         while len(handles) > limit:
             handles.popitem(last=False)
+
+
+def stage_of(scope: Scope | None) -> str | None:
+    """The name of the stage that SCOPE is in, its own or the one around it."""
+    return None if scope is None else scope.stage or scope.around
 
 
 def current_scope() -> Scope | None:

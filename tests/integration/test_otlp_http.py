@@ -88,6 +88,7 @@ def test_a_good_deployment_is_one_trace(otlp_env: dict[str, str], received: Rece
         "cicd.pipeline.task.run.result": "success",
         "prefect_status.attempt": 1,
         "prefect_status.message": "Scored bert: 93.0%",
+        "prefect_status.stage": "evaluate",
     }
     said = [values["prefect_status.message"] for _, values in _statuses(task_run)]
     assert said == [
@@ -104,6 +105,7 @@ def test_a_good_deployment_is_one_trace(otlp_env: dict[str, str], received: Rece
             "prefect_status.message": "Scored bert: 93.0%",
             "prefect_status.template": "Scored {model}: {accuracy:.1%}",
             "prefect_status.level": "info",
+            "prefect_status.stage": "evaluate",
             "prefect_status.sequence": 4,
             "prefect_status.attempt": 1,
         },
