@@ -1,0 +1,63 @@
+# What a person and CI run. Everything is installed into .venv; nothing else is touched.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+UV_VERSION := 0.11.33
+# A proxy's certificate is in the system's store, not in uv's own.
+export UV_SYSTEM_CERTS := 1
+
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench docs lock wheel-test lowest-test clean
+
+help: ## Show what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed, this is %d.%d." % sys.version_info[:2] if sys.version_info < (3, 10) else 0)'
+	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing; on Debian: apt-get install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+demo: $(STAMP) ## Run a real AI deployment on a real Prefect server, and show what came of it
+	@$(BIN)/python -m examples.deploy_model.demo
+
+test: $(STAMP) ## Run all tests, with coverage
+	@rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest
+	@$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+check: $(STAMP) ## Lint, types, import direction, dependencies, generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/deptry .
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/prefect-otel-status lint examples
+
+bench: $(STAMP) ## Measure the cost of a status against the same calls by hand
+	$(BIN)/python -m benchmarks.status_cost
+
+docs: $(STAMP) ## Generate the reference pages
+	$(BIN)/python docs/generate.py
+
+lock: $(STAMP) ## Resolve the locked and the lowest dependencies anew
+	$(UV) pip compile --quiet pyproject.toml --all-extras --group dev --universal --python-version 3.10 \
+	  --generate-hashes --no-emit-index-url --no-header -o requirements.lock
+	$(UV) pip compile --quiet pyproject.toml --resolution lowest-direct --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-header -o requirements-lowest.lock
+
+wheel-test: $(STAMP) ## Test the built wheel in a clean environment, not the checkout
+	@.ci/wheel-test requirements.lock
+
+lowest-test: $(STAMP) ## The same with the lowest supported Prefect
+	@.ci/wheel-test requirements-lowest.lock
+
+clean: ## Remove what was installed and made
+	rm -rf $(VENV) .demo dist build .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache
