@@ -182,7 +182,7 @@ def test_the_standard_variables_are_followed() -> None:
         (spans,) = found.tracer._active_span_processor._span_processors
         tell(
             delay=spans._batch_processor._schedule_delay,
-            readers=len(found.meter._sdk_config.metric_readers),
+            readers=len(found.meter._metric_readers),
             loggers=len(found.logger._multi_log_record_processor._log_record_processors),
         )
     """
