@@ -400,6 +400,8 @@ def _offset(nanoseconds: int) -> str:
 
 def _duration(nanoseconds: int) -> str:
     seconds = max(0, nanoseconds) / 1e9
+    if seconds < 0.001:
+        return "<1 ms"
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 120:
@@ -459,4 +461,4 @@ def show(folder: Path, console: Console) -> None:
     if not traces and not counters:
         console.print(Text(f"There is no telemetry in {folder}."))
     for name, count in broken.items():
-        console.print(Text(f"{name}: {count} broken lines were skipped.", "yellow"))
+        console.print(Text(f"{name}: lines that could not be read: {count}", "yellow"))

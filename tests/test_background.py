@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextvars import ContextVar, copy_context
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import pytest
@@ -173,10 +174,24 @@ def test_an_idle_thread_ends_and_the_next_call_starts_another(
     assert threads[0] is not threads[1]
 
 
-def test_a_thread_stays_while_there_is_something_to_do() -> None:
-    background = Background(tally=Tally())
-    background._queue.put(("x", lambda: None, None))
-    assert background._may_end() is False
+class LateQueue(SimpleQueue[Any]):
+    """Seems empty once, as a queue does whose next item comes at the last moment."""
+
+    seemed_empty = False
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        if not self.seemed_empty:
+            self.seemed_empty = True
+            raise Empty
+        return super().get(block, timeout)
+
+
+def test_a_call_that_comes_at_the_last_moment_is_made() -> None:
+    background, done = Background(tally=Tally()), threading.Event()
+    background._queue = queue = LateQueue()
+    background.submit("x", done.set, None)
+    assert done.wait(WAIT)
+    assert queue.seemed_empty
 
 
 def test_a_child_begins_with_an_empty_queue_and_a_free_lock() -> None:

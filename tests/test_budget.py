@@ -36,7 +36,9 @@ def test_every_label_has_a_budget_of_its_own() -> None:
 
 
 @settings(deadline=None)
-@given(values=st.lists(st.tuples(st.sampled_from("xyz"), st.text(max_size=2))), limit=st.integers(1, 5))
+@given(
+    values=st.lists(st.tuples(st.sampled_from("xyz"), st.text(max_size=2))), limit=st.integers(1, 5)
+)
 def test_totals_stay_exact_and_values_few(values: list[tuple[str, str]], limit: int) -> None:
     overflows = Overflows()
     budgets = LabelBudgets(limit, on_overflow=overflows)

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from prefect_otel_status.buffer import EventBuffer, span_event_limit
 from prefect_otel_status.envelope import Envelope
-
 from tests.support.records import NOW, cleaner, status
 
 VARIABLE = "OTEL_SPAN_EVENT_COUNT_LIMIT"

@@ -11,7 +11,6 @@ from prefect_otel_status import sanitize, signals
 from prefect_otel_status.cleaner import LONG_MESSAGE, RESERVED_NAME, UNKNOWN_STAGE
 from prefect_otel_status.sanitize import TOO_MANY_ATTRIBUTES
 from prefect_otel_status.tally import Tally
-
 from tests.support.hostile import SECRET_PARTS, SECRETS, TEN_MEGABYTES, VALUES, RaisingAttributes
 from tests.support.records import (
     cleaner,
@@ -101,7 +100,9 @@ def test_any_value_of_an_attribute_can_be_sent(value: Any) -> None:
 @pytest.mark.parametrize("kind", SECRETS)
 def test_no_secret_is_left_anywhere_in_a_status(kind: str) -> None:
     secret = SECRETS[kind]
-    dirty = status(secret, event=secret, stage=secret, attributes={"a": secret}, bound={"b": secret})
+    dirty = status(
+        secret, event=secret, stage=secret, attributes={"a": secret}, bound={"b": secret}
+    )
     assert SECRET_PARTS[kind] not in repr(cleaner().clean(dirty))
 
 
@@ -127,7 +128,11 @@ def test_lines_are_cut_after_their_secrets_are_gone() -> None:
 
 def test_ten_megabytes_become_a_page_and_a_line() -> None:
     clean: Any = cleaner().clean(status(TEN_MEGABYTES, attributes={"a": TEN_MEGABYTES}))
-    assert (len(clean.template), len(clean.message), len(clean.attributes["a"])) == (200, 4096, 4096)
+    assert (len(clean.template), len(clean.message), len(clean.attributes["a"])) == (
+        200,
+        4096,
+        4096,
+    )
 
 
 # --- judging -------------------------------------------------------------------

@@ -11,7 +11,6 @@ from prefect_otel_status.cleaner import Cleaner
 from prefect_otel_status.envelope import Envelope
 from prefect_otel_status.settings import Settings
 from prefect_otel_status.tally import Tally
-
 from tests.support.records import cleaner, envelope, status
 
 

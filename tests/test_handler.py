@@ -186,7 +186,7 @@ def test_a_question_that_a_state_does_not_know_is_an_attribute_error() -> None:
 
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
 def test_a_state_can_be_copied(duplicate: Any) -> None:
-    assert duplicate(HandlerState(Completed())).is_completed == True  # noqa: E712  (an Answer)
+    assert duplicate(HandlerState(Completed())).is_completed == Answer(True)
 
 
 # --- answers -------------------------------------------------------------------

@@ -8,7 +8,6 @@ import pytest
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 
 from prefect_otel_status.ids import hex_span_id, hex_trace_id, run_span_id_of, trace_id_of
-
 from tests.support.records import FLOW_RUN_ID
 
 RUN_IDS = [str(uuid5(NAMESPACE_DNS, str(number))) for number in range(2000)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from prefect_otel_status.model import LEVELS, SEVERITY, GateResult, Status, result_of
-
 from tests.support.records import flow_run, gate_result, status, task_run, transition
 
 
@@ -62,6 +61,10 @@ def test_a_gate_says_pass_or_fail() -> None:
 
 def test_only_a_task_run_is_a_task() -> None:
     assert (task_run().is_task, flow_run().is_task) == (True, False)
+
+
+def test_the_title_of_a_run_is_the_name_of_its_task_or_flow() -> None:
+    assert (task_run().title, flow_run().title) == ("score", "train")
 
 
 @pytest.mark.parametrize("record", [flow_run(), status(), transition(), gate_result()])

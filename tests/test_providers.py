@@ -44,7 +44,7 @@ def in_place():
 
 def tell(**found):
     print(json.dumps(found), flush=True)
-    os._exit(0)
+    raise SystemExit
 """
 OURS = ["TracerProvider", "MeterProvider", "LoggerProvider"]
 PROXIES = ["ProxyTracerProvider", "_ProxyMeterProvider", "ProxyLoggerProvider"]

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import copy_context
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,7 +24,6 @@ from prefect_otel_status.envelope import Envelope
 from prefect_otel_status.recorder import Recorder
 from prefect_otel_status.sinks.prefect_event import PrefectEventSink
 from prefect_otel_status.tally import Tally
-
 from tests.support.records import (
     NOW,
     SECOND,
@@ -35,6 +35,7 @@ from tests.support.records import (
     transition,
 )
 
+ROOT = Path(__file__).parent.parent
 WAIT = 10.0
 CLEANER = cleaner()
 
@@ -127,7 +128,11 @@ def fill_up(recorder: Recorder, sink: Sink, capacity: int) -> None:
 
 def failures(tally: Tally) -> dict[str, int]:
     """The failures counted in TALLY, by place."""
-    return {place: n for (metric, place), n in tally.read().items() if metric is signals.PROCESS_FAILURES}
+    return {
+        place: n
+        for (metric, place), n in tally.read().items()
+        if metric is signals.PROCESS_FAILURES
+    }
 
 
 # --- passing on ----------------------------------------------------------------
@@ -168,6 +173,14 @@ def test_more_records_than_a_batch_holds_arrive_in_order(make: Make) -> None:
     sink.gate.set()
     assert recorder.flush(WAIT)
     assert sink.messages == ["first", *(f"waits {number}" for number in range(1500))]
+
+
+def test_there_is_one_thread_however_often_it_is_started(make: Make) -> None:
+    recorder = make(Sink())
+    put(recorder, "a")
+    thread = recorder._thread
+    recorder._start()
+    assert recorder._thread is thread
 
 
 def test_without_a_record_there_is_nothing_to_wait_for(make: Make) -> None:
@@ -325,7 +338,7 @@ def test_after_a_real_fork_both_processes_pass_on_their_own() -> None:
         print(",".join(said), flush=True)
         os._exit(0)
     """
-    assert run_script(script).split() == ["child", "parent,parent", "again"]
+    assert run_script(script).splitlines() == ["child", "parent,parent again"]
 
 
 def test_a_child_does_not_send_what_its_parent_held_back(make: Make) -> None:
@@ -347,6 +360,7 @@ def run_script(script: str) -> str:
     """What SCRIPT prints, run in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=60,

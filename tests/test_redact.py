@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefect_otel_status.redact import PATTERNS, REPLACEMENT, Redactor
-
 from tests.support.hostile import SECRET_PARTS, SECRETS
 
 KINDS = [pattern.kind for pattern in PATTERNS]
@@ -19,7 +18,9 @@ MADE: dict[str, st.SearchStrategy[tuple[str, str]]] = {
         lambda body: (f"-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----", body)
     ),
     "jwt": TOKEN.map(lambda body: (f"eyJ{body}.eyJ{body}.{body}", body)),
-    "aws_key": st.from_regex(r"(AKIA|ASIA)[0-9A-Z]{16}", fullmatch=True).map(lambda key: (key, key)),
+    "aws_key": st.from_regex(r"(AKIA|ASIA)[0-9A-Z]{16}", fullmatch=True).map(
+        lambda key: (key, key)
+    ),
     "google_key": TOKEN.map(lambda body: (f"AIza{body[:35]}", body[:35])),
     "github_token": TOKEN.map(lambda body: (f"ghp_{body}", body)),
     "slack_token": TOKEN.map(lambda body: (f"xoxb-{body}", body)),
@@ -34,9 +35,12 @@ SECRET = st.one_of(*MADE.values())
 AROUND = st.text(" \n\t.,;!?<>()[]#*äß🙂…\ud800\x000123456789", max_size=60)
 WORDS = st.lists(
     st.sampled_from(
-        ["Loaded", "rows", "tokens=512", "tokenizer:", "12,000", "/data/a.csv", "https://x.org/a?b=c"]
-        + ["a@b.org", "{model}", "loss: 0.31", "epoch=3", "skew", "task-list", "AKIN", "eyJ", "x:y@z"]
-        + ["http://localhost:4318/v1", "passing=true", "keyboard", "\ud800", "🙂"]
+        (
+            *("Loaded", "rows", "12,000", "/data/a.csv", "a@b.org", "{model}", "loss: 0.31"),
+            *("tokens=512", "tokenizer:", "skew", "task-list", "AKIN", "eyJ", "x:y@z", "epoch=3"),
+            *("http://localhost:4318/v1", "https://x.org/a?b=c", "passing=true", "keyboard"),
+            *("\ud800", "🙂"),
+        )
     )
 )
 
@@ -127,7 +131,10 @@ def test_only_the_secret_is_replaced(text: str, clean: str) -> None:
     ("text", "secret"),
     [
         ('{\\"password\\": \\"hunter22\\"}', "hunter22"),
-        ("-----BEGIN PGP PRIVATE KEY BLOCK-----\nlQOYBF\n-----END PGP PRIVATE KEY BLOCK-----", "lQOY"),
+        (
+            "-----BEGIN PGP PRIVATE KEY BLOCK-----\nlQOYBF\n-----END PGP PRIVATE KEY BLOCK-----",
+            "lQOY",
+        ),
         ("Authorization: Token 9944b09199c62bcf", "9944b09199c62bcf"),
         ("https://eve:p@ssw0rd@x.org/a", "ssw0rd"),
     ],
@@ -139,9 +146,11 @@ def test_a_secret_in_an_unusual_form_does_not_survive(text: str, secret: str) ->
 
 @pytest.mark.parametrize(
     "name",
-    ["password", "db.password", "DB_PASSWD", "pwd", "client_secret", "api_key", "apikey", "token"]
-    + ["x.access_key", "private_key", "credentials", "credential", "Authorization"]
-    + ["http.request.header.x-api-key", "access-key", "private-key"],
+    [
+        *("password", "db.password", "DB_PASSWD", "pwd", "client_secret", "token", "x.access_key"),
+        *("api_key", "apikey", "private_key", "credentials", "credential", "Authorization"),
+        *("http.request.header.x-api-key", "access-key", "private-key"),
+    ],
 )
 def test_an_attribute_with_a_secret_name_never_shows_its_value(name: str) -> None:
     kinds: list[str] = []

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from prefect_otel_status import sanitize
 from prefect_otel_status.redact import REPLACEMENT, Redactor
-
 from tests.support.hostile import TEN_MEGABYTES, VALUES, Endless, RaisingAttributes, RaisingText
 
 SCALAR = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary())
@@ -28,7 +27,10 @@ WILD_TEXT = st.text(st.characters(codec=None, exclude_categories=[]))
 def is_encodable(text: str) -> bool:
     """True for text that UTF-8 takes and that holds no control character but tab and newline."""
     text.encode("utf-8")
-    return all(character in "\t\n" or character.isprintable() or ord(character) > 0x9F for character in text)
+    return all(
+        character in "\t\n" or character.isprintable() or ord(character) > 0x9F
+        for character in text
+    )
 
 
 def is_safe(value: Any) -> bool:

@@ -86,7 +86,9 @@ def test_nothing_set_gives_the_defaults() -> None:
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_every_setting_is_read_from_its_variable(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_setting_is_read_from_its_variable(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text, value, _ = FIELDS[name]
     set_variables(monkeypatch, **{name: text})
     assert load().model_dump(exclude={"folder"} - {name}) == {
@@ -121,7 +123,14 @@ def test_settings_cannot_be_changed() -> None:
 
 @pytest.mark.parametrize(
     ("level", "number"),
-    [("DEBUG", 10), ("info", 20), ("Warning", 30), ("ERROR", 40), ("critical", 50), ("off", 10_000)],
+    [
+        ("DEBUG", 10),
+        ("info", 20),
+        ("Warning", 30),
+        ("ERROR", 40),
+        ("critical", 50),
+        ("off", 10_000),
+    ],
 )
 def test_the_log_level_is_a_number(level: str, number: int) -> None:
     assert load(log_status_level=level).status_from_level == number
@@ -243,7 +252,9 @@ def test_a_duration_without_end_is_refused(
 
 @pytest.mark.parametrize("name", ["event_interval", "handler_timeout"])
 def test_a_duration_that_no_clock_can_wait_for_is_refused(name: str) -> None:
-    assert complaint(**{name: 1e12}).startswith(f"Bad setting: {PREFIX}{name.upper()}: input should be ")
+    assert complaint(**{name: 1e12}).startswith(
+        f"Bad setting: {PREFIX}{name.upper()}: input should be "
+    )
 
 
 # --- inside a flow -------------------------------------------------------------

@@ -107,7 +107,9 @@ def test_short_names_of_bind_stand_for_declared_attributes() -> None:
 def test_no_other_module_spells_the_name_of_a_signal() -> None:
     names = {item.name for item in (*METRICS, *ATTRIBUTES)}
     spelled = {
-        (path.name, text) for path, text in _constants() if path.name != "signals.py" and text in names
+        (path.name, text)
+        for path, text in _constants()
+        if path.name != "signals.py" and text in names
     }
     assert spelled == set()
 

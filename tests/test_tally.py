@@ -9,11 +9,10 @@ import pytest
 
 from prefect_otel_status import signals
 from prefect_otel_status.tally import Tally
-
 from tests.support.hostile import RaisingText
 
 
-class Unspeakable(Exception):
+class UnspeakableError(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no words")
 
@@ -62,11 +61,11 @@ def test_a_drop_is_logged_once_a_reason(caplog: pytest.LogCaptureFixture) -> Non
 
 def test_a_failure_that_cannot_say_itself_is_counted(caplog: pytest.LogCaptureFixture) -> None:
     tally = Tally()
-    tally.failed("log", Unspeakable())
+    tally.failed("log", UnspeakableError())
     assert tally.read() == {(signals.PROCESS_FAILURES, "log"): 1}
     assert [record.message for record in caplog.records] == [
         "Status telemetry failed at log and goes on without: "
-        "Unspeakable: (its message cannot be shown)"
+        "UnspeakableError: (its message cannot be shown)"
     ]
 
 

@@ -20,7 +20,6 @@ from prefect_otel_status.templates import (
     fingerprint,
     parse,
 )
-
 from tests.support.hostile import VALUES, RaisingText
 
 VALUE = st.one_of(
@@ -34,8 +33,11 @@ VALUE = st.one_of(
     st.sampled_from(list(VALUES.values())),
 )
 PIECE = st.sampled_from(
-    ["{", "}", "{{", "}}", "{a}", "{b!r}", "{c:.1%}", "{a.x}", "{b[0]}", "{}", "{0}", ":", "!", "x y"]
-    + ["{a:{b}}", "{c!s:>5}", "{a.__class__}", "{a!z}", "{missing}", "\ud800", "\x00", "🙂"]
+    (
+        *("{", "}", "{{", "}}", "{a}", "{b!r}", "{c:.1%}", "{a.x}", "{b[0]}", "{}", "{0}", "x y"),
+        *("{a:{b}}", "{c!s:>5}", "{a.__class__}", "{a!z}", "{missing}", ":", "!", "\x00", "🙂"),
+        "\ud800",
+    )
 )
 TEMPLATE = st.one_of(st.text(), st.lists(PIECE).map("".join))
 ATTRIBUTES = st.dictionaries(st.sampled_from(["a", "b", "c", "self"]), VALUE)
@@ -75,7 +77,9 @@ def test_a_missing_field_stays_as_it_is_written_and_is_flagged(template: str) ->
     assert filled == Filled(f"{template} of {{a}}", f"{template} of 1", (MISSING_FIELD,))
 
 
-@pytest.mark.parametrize("template", ["{b}", "{b!s}", "{b!r}", "{b:>5}", "{a:q}", "{a!z}", "{a:{c}}"])
+@pytest.mark.parametrize(
+    "template", ["{b}", "{b!s}", "{b!r}", "{b:>5}", "{a:q}", "{a!z}", "{a:{c}}"]
+)
 def test_a_failing_field_stays_as_it_is_written_and_is_flagged(template: str) -> None:
     filled = fill(f"{template} of {{a}}", {"a": 1, "b": RaisingText()})
     assert filled == Filled(f"{template} of {{a}}", f"{template} of 1", (FAILED_FIELD,))
@@ -176,7 +180,9 @@ def test_what_varies_is_replaced_by_its_kind(text: str, template: str) -> None:
 
 
 def _said(row: int, share: float, run: UUID, name: str) -> str:
-    return f"Row {row}: {share:.3f} of {run} in /data/{name}.csv ({row:,}, {share:e}, {abs(row):#x})"
+    return (
+        f"Row {row}: {share:.3f} of {run} in /data/{name}.csv ({row:,}, {share:e}, {abs(row):#x})"
+    )
 
 
 @settings(deadline=None)

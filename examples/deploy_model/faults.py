@@ -26,7 +26,7 @@ def training_images(fault: Fault | None, images: Images) -> Images:
 
 
 def lock_taken(fault: Fault | None, home: Path, *, attempt: int) -> AbstractContextManager[object]:
-    """Hold the lock of HOME as another deployment would, in the first ATTEMPT only."""
+    """Hold the lock of HOME as another deployment would, if this is the first ATTEMPT."""
     return replay_lock(home) if fault == "busy" and attempt == 1 else nullcontext()
 
 

@@ -5,15 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow, task
+from prefect.client.schemas.objects import State
 from prefect.runtime import task_run
-from prefect.states import Completed, Failed, State
+from prefect.states import Completed, Failed
 
 from examples.deploy_model import evaluation, faults, training
 from examples.deploy_model.canary import STEPS, answers, routed
 from examples.deploy_model.faults import Fault
 from examples.deploy_model.lock import replay_lock
 from examples.deploy_model.release import Releases
-from examples.deploy_model.training import Images, Model
+from examples.deploy_model.training import Model
 from prefect_otel_status import bind, flow_hooks, gate, stage, status, task_hooks, track
 
 HOME = Path("models")
@@ -38,35 +39,26 @@ def evaluate_candidate(home: Path) -> float:
 @task(**task_hooks(), retries=2, retry_delay_seconds=1)
 def replay_canary(home: Path, threshold: float, fault: Fault | None) -> bool:
     """Have the candidate answer more and more of the recorded requests, while its gate passes."""
-    candidate = Releases(home).load("candidate")
-    requests = training.load_data().requests
     with faults.lock_taken(fault, home, attempt=task_run.run_count):
-        return all(replay(home, candidate, requests, share, threshold, fault) for share in STEPS)
+        return all(replay(home, share, threshold, fault) for share in STEPS)
 
 
-def replay(
-    home: Path,
-    candidate: Any,
-    requests: Images,
-    share: float,
-    threshold: float,
-    fault: Fault | None,
-) -> bool:
-    """Replay SHARE of REQUESTS, and return whether the candidate got enough of them right."""
+def replay(home: Path, share: float, threshold: float, fault: Fault | None) -> bool:
+    """Replay a SHARE of the requests: whether the candidate got enough of them right."""
     with stage("canary", share=share), replay_lock(home):
-        asked = routed(requests, share)
-        coming = track(
-            faults.paced(fault, answers(candidate, asked)),
+        asked = routed(training.load_data().requests, share)
+        given = track(
+            faults.paced(fault, answers(Releases(home).load("candidate"), asked)),
             "Canary at {share:.0%}: {done} of {total} requests",
             total=len(asked),
             share=share,
         )
-        right = evaluation.share_right(list(coming), asked)
+        right = evaluation.share_right(list(given), asked)
         return gate("canary", score=right, threshold=threshold, share=share)
 
 
-def withdraw_candidate(flow: Any, flow_run: Any, state: State) -> None:
-    """Withdraw the candidate of a run whose process died. Its runner calls this."""
+def withdraw(flow: Any, flow_run: Any, state: State) -> None:
+    """Withdraw the candidate of a run that failed or crashed, unless it is another's by now."""
     releases = Releases(Path(flow_run.parameters.get("home", HOME)))
     if releases.version_of("candidate") == flow_run.parameters["version"]:
         releases.roll_back()
@@ -78,7 +70,8 @@ def tell_crash(flow: Any, old_state: Any, new_state: Any) -> None:
         status("Withdrew the candidate after a crash", stage="rollback", level="error")
 
 
-@flow(**flow_hooks(handler=tell_crash, on_crashed=[withdraw_candidate]))
+# The process of a run that is killed cannot clean up: then its runner calls these.
+@flow(**flow_hooks(handler=tell_crash, on_failure=[withdraw], on_crashed=[withdraw]))
 def deploy_model(
     version: str,
     model: Model = "svc",
@@ -86,9 +79,9 @@ def deploy_model(
     fault: Fault | None = None,
     home: Path = HOME,
 ) -> State:
-    """Deploy MODEL as VERSION: it is live once it has passed its gates, or nothing has changed."""
+    """Deploy MODEL as VERSION: live once it has passed its gates; if not, nothing has changed."""
     releases = Releases(home)
-    with bind(model=model, version=version, environment="demo"):
+    with bind(model=model, version=version):
         with stage("train"):
             images = train_model(home, version, model, fault)
             status("Trained {model} on {images} images", model=model, images=images)

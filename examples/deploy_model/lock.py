@@ -37,7 +37,10 @@ def replay_lock(home: Path) -> Iterator[None]:
 
 
 def lock_holder(home: Path) -> int | None:
-    """The id of the process that is replaying in HOME; None where there is none."""
+    """The id of the process that is replaying in HOME, as it noted it; None where there is none.
+
+    One that was killed could not take its note back.
+    """
     with suppress(FileNotFoundError, ValueError):
         return int((home / NAME).read_text())
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prefect.flows import EntrypointType
+from prefect.types.entrypoint import EntrypointType
 
 from examples.deploy_model.flow import deploy_model
 

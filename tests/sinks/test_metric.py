@@ -234,9 +234,7 @@ def test_the_same_numbers_reach_opentelemetrys_meter() -> None:
                 ("prefect_status.gate.name", "accuracy"),
             ): 1
         },
-        "prefect_status.gate.score": {
-            (train, ("prefect_status.gate.name", "accuracy")): 0.93
-        },
+        "prefect_status.gate.score": {(train, ("prefect_status.gate.name", "accuracy")): 0.93},
     }
 
 
@@ -280,7 +278,9 @@ def test_every_metric_is_given_the_labels_that_are_declared() -> None:
             gate_result(),
         )
     )
-    given_labels = {metric: tuple(name for name, _ in labels) for metric, labels, _ in recorded.calls}
+    given_labels = {
+        metric: tuple(name for name, _ in labels) for metric, labels, _ in recorded.calls
+    }
     assert given_labels == {
         metric: tuple(label.name for label in metric.labels)
         for metric in signals.declared(Metric)
@@ -311,13 +311,16 @@ def test_statuses_of_different_runs_stages_and_environments_are_apart() -> None:
         status("a", bound=ENVIRONMENT, run=flow_run(id="other", flow_name="other")),
     )
     found = metrics.shown()["prefect_status_messages"]
-    assert found == counter(
-        signals.MESSAGES,
-        ({**OF_RUN, **of_message("a")}, 1.0),
-        ({**OF_RUN, **of_message("a", "load")}, 1.0),
-        ({**OF_RUN, **of_message("a"), "deployment_environment_name": "test"}, 1.0),
-        ({**OF_RUN, **of_message("a"), "cicd_pipeline_name": "other"}, 1.0),
-    )["prefect_status_messages"]
+    assert (
+        found
+        == counter(
+            signals.MESSAGES,
+            ({**OF_RUN, **of_message("a")}, 1.0),
+            ({**OF_RUN, **of_message("a", "load")}, 1.0),
+            ({**OF_RUN, **of_message("a"), "deployment_environment_name": "test"}, 1.0),
+            ({**OF_RUN, **of_message("a"), "cicd_pipeline_name": "other"}, 1.0),
+        )["prefect_status_messages"]
+    )
 
 
 def test_of_a_batch_the_gauges_show_the_latest_whatever_the_template() -> None:
@@ -334,11 +337,12 @@ def test_of_a_batch_the_gauges_show_the_latest_whatever_the_template() -> None:
 
 
 def test_progress_is_shown_although_a_later_status_of_the_batch_has_none() -> None:
-    metrics = Metrics().accept(status("a", progress=0.5, bound=ENVIRONMENT), status("a"))
-    shown = metrics.shown()["prefect_status_progress_ratio"]
-    assert shown.samples == next(
-        iter(gauge(signals.PROGRESS_RATIO, ({**OF_RUN, "prefect_status_stage": ""}, 0.5)).values())
-    ).samples
+    metrics = Metrics().accept(
+        status("a", progress=0.5, bound=ENVIRONMENT), status("a", bound=ENVIRONMENT)
+    )
+    name = "prefect_status_progress_ratio"
+    series = ({**OF_RUN, "prefect_status_stage": ""}, 0.5)
+    assert {name: metrics.shown().get(name)} == gauge(signals.PROGRESS_RATIO, series)
 
 
 def test_the_deployment_of_a_run_is_asked_for() -> None:
@@ -362,20 +366,23 @@ def test_bound_attributes_become_labels_where_the_settings_ask_for_it() -> None:
     metrics = Metrics(extra_labels=("model", "team", "environment"))
     metrics.accept(status("a", bound=bound), status("a", bound=bound), status("a"))
     extra = {"model_name": "bert", "team": "vision"}
-    assert metrics.shown()["prefect_status_messages"] == counter(
-        signals.MESSAGES,
-        ({**OF_RUN, **of_message("a"), **extra}, 2.0),
-        (
-            {
-                **OF_RUN,
-                **of_message("a"),
-                "deployment_environment_name": "",
-                "model_name": "",
-                "team": "",
-            },
-            1.0,
-        ),
-    )["prefect_status_messages"]
+    assert (
+        metrics.shown()["prefect_status_messages"]
+        == counter(
+            signals.MESSAGES,
+            ({**OF_RUN, **of_message("a"), **extra}, 2.0),
+            (
+                {
+                    **OF_RUN,
+                    **of_message("a"),
+                    "deployment_environment_name": "",
+                    "model_name": "",
+                    "team": "",
+                },
+                1.0,
+            ),
+        )["prefect_status_messages"]
+    )
 
 
 @settings(deadline=None, max_examples=50)
@@ -422,7 +429,7 @@ def test_values_that_are_few_by_nature_and_empty_ones_need_no_budget() -> None:
     assert {dict(labels)["prefect_status_stage"] for _, labels in shown} == {"", "load"}
 
 
-def test_a_million_templates_stay_within_the_budget() -> None:
+def test_a_hundred_thousand_templates_stay_within_the_budget() -> None:
     metrics = Metrics(budget=200)
     for start in range(0, 100_000, 500):
         metrics.sink.add_folded(
@@ -445,7 +452,7 @@ def test_whatever_is_said_the_scrape_can_be_read(value: Any) -> None:
     assert metrics.total(signals.MESSAGES) == 1.0
 
 
-@pytest.mark.parametrize("name", ["\ud800", TEN_MEGABYTES], ids=["surrogate", "ten megabytes"])
+@pytest.mark.parametrize("name", ["\ud800", "x" * 5000], ids=["surrogate", "long"])
 def test_whatever_a_run_is_called_the_scrape_can_be_read(name: str) -> None:
     run = task_run(flow_name=name, task_name=name)
     metrics = Metrics().accept(
@@ -515,9 +522,7 @@ def test_what_a_child_tallies_is_shown_from_the_first() -> None:
     metrics.tally.after_fork()
     metrics.tally.add(signals.PROCESS_DROPS, "a", 2)
     metrics.sink.flush()
-    assert metrics.shown() == counter(
-        signals.PROCESS_DROPS, ({"prefect_status_reason": "a"}, 7.0)
-    )
+    assert metrics.shown() == counter(signals.PROCESS_DROPS, ({"prefect_status_reason": "a"}, 7.0))
 
 
 # --- failing -------------------------------------------------------------------
@@ -541,7 +546,9 @@ class Refusing(Recorded):
         super().set(metric, labels, value)
 
 
-@pytest.mark.parametrize("refused", [signals.LAST_MESSAGE, signals.GATE_RESULTS])
+@pytest.mark.parametrize(
+    "refused", [signals.LAST_MESSAGE, signals.GATE_RESULTS], ids=lambda metric: metric.name
+)
 def test_a_metric_that_is_refused_does_not_take_the_other_counts_along(refused: Metric) -> None:
     recorded = Refusing(refused)
     sink = MetricSink(recorded, name="metric", tally=Tally(), deployment_of=lambda run: "")

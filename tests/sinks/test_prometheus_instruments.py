@@ -37,7 +37,9 @@ def test_a_counter_adds_up_by_its_labels() -> None:
     instruments = PrometheusInstruments(registry)
     for label, amount in (("a", 1), ("b", 2), ("a", 3)):
         instruments.count(metric, ((REASON, label),), amount)
-    series = [({"prefect_status_reason": label}, value) for label, value in (("a", 4.0), ("b", 2.0))]
+    series = [
+        ({"prefect_status_reason": label}, value) for label, value in (("a", 4.0), ("b", 2.0))
+    ]
     assert scrape(registry) == counter(metric, *series)
 
 
@@ -147,7 +149,8 @@ def test_across_processes_counts_are_summed_and_gauges_show_the_latest(tmp_path:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)
         lines = generate_latest(registry).decode().splitlines()
-        print(sorted(line.split("{")[0] + " " + line.split()[-1] for line in lines if line[0] != "#"))
+        shown = [line for line in lines if line[0] != "#"]
+        print(sorted(line.split("{")[0] + " " + line.split()[-1] for line in shown))
     """
     assert _run(collect, "", folder=tmp_path) == (
         "['prefect_status_gate_score 0.75', 'prefect_status_process_drops_total 4.0']"

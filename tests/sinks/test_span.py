@@ -125,9 +125,7 @@ def test_what_is_unsafe_does_not_reach_the_span() -> None:
     write_events(span, buffer_of(status("\ud800 pwd=hunter22")))
     span.end(NOW)
     (ended,) = spans.ended()
-    assert ended["events"] == [
-        ("\ufffd pwd=[redacted]", NOW, of_message("\ufffd pwd=[redacted]"))
-    ]
+    assert ended["events"] == [("\ufffd pwd=[redacted]", NOW, of_message("\ufffd pwd=[redacted]"))]
 
 
 def test_the_latest_status_is_shown_on_the_span() -> None:

@@ -69,7 +69,8 @@ VALUES: dict[str, Any] = {
 }
 
 SECRETS: dict[str, str] = {
-    "private_key": "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA7\n-----END RSA PRIVATE KEY-----",
+    "private_key": "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA7\n"
+    "-----END RSA PRIVATE KEY-----",
     "jwt": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dozjgNryP4J3jVmNHl0w5N",
     "aws_key": "AKIAIOSFODNN7EXAMPLE",
     "google_key": "AIzaSyA1234567890abcdefghijklmnopqrstuv",

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -16,11 +17,19 @@ from rich.console import Console
 from rich.text import Text
 
 from examples.deploy_model.lock import lock_holder
-from examples.deploy_model.scenario import report
 from examples.deploy_model.scenario.folder import Folder, own_folder
 from examples.deploy_model.scenario.plans import PLANS, Plan, Run
-from examples.deploy_model.scenario.processes import DemoError, Process, free_port, wait_until
+from examples.deploy_model.scenario.processes import (
+    DemoError,
+    Process,
+    free_port,
+    interruptible,
+    stop_all,
+    uninterrupted,
+    wait_until,
+)
 from examples.deploy_model.scenario.progress import step
+from examples.deploy_model.scenario.report import Report, has_ended
 from examples.deploy_model.scenario.server import Server
 from prefect_otel_status import trees
 from prefect_otel_status.model import FINAL_TYPES
@@ -32,22 +41,29 @@ KILL_AFTER = 4.0
 PATIENCE = 60.0
 """Seconds that each single thing may take."""
 
+_INTRODUCTION = (
+    "Four deployments of a small model, on a Prefect server of their own: one passes, one misses "
+    "its gate, one is retried, one is killed. This takes a minute, and leaves nothing running.\n"
+)
+
 
 def run_demo() -> int:
     """Run the demo; returns the exit code. What goes wrong is told in a sentence."""
-    console = Console()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    console = Console(highlight=False)
+    began = time.monotonic()
     try:
-        _check_installed("sklearn", "scikit-learn")
-        with own_folder(Path(".demo").resolve()) as folder:
-            Demo(folder, console).run()
+        with interruptible():
+            _check_installed("sklearn", "scikit-learn")
+            with own_folder(Path(".demo").resolve()) as folder:
+                console.print(_INTRODUCTION)
+                Demo(folder, console).run()
     except DemoError as error:
         _print_error(console, error)
         return 1
     except KeyboardInterrupt:
-        console.print("Stopped; nothing is left running.")
+        console.print("Stopped before its end; nothing is left running.")
         return 130
+    console.print(Text(f"\nAll of it took {time.monotonic() - began:.0f} s.", "dim"))
     return 0
 
 
@@ -70,7 +86,7 @@ class Demo:
         self._console = console
         self._port = free_port()
         self._server = Server(f"http://127.0.0.1:{self._port}/api")
-        self._processes: list[Process] = []
+        self._processes: dict[str, Process] = {}
 
     def run(self) -> None:
         """Do all of it, and leave nothing running."""
@@ -78,22 +94,22 @@ class Demo:
             self._start()
             runs = [self._deploy(plan) for plan in PLANS]
             self._settle(runs)
-        report.Report(runs, self._folder).print(self._console)
+        Report(runs, self._folder).print(self._console)
 
     @contextmanager
     def _stopping(self) -> Iterator[None]:
+        """Stop all processes at the end, whatever happened."""
         try:
             yield
         except httpx.HTTPError as error:
-            raise DemoError(f"The server did not answer: {error}", self._processes[0].log) from None
+            reason = str(error).partition("\n")[0]
+            raise DemoError(f"The server gave no answer: {reason}", self._log("server")) from None
         finally:
             with uninterrupted(), step(self._console, "Stopping"):
-                _stop(self._processes)
+                stop_all(reversed(self._processes.values()))
 
     def _start(self) -> None:
-        with step(
-            self._console, "Starting a Prefect server, and a runner that serves the deployment"
-        ):
+        with step(self._console, "Starting a Prefect server, and a runner for the deployment"):
             place = ("--host", "127.0.0.1", "--port", str(self._port))
             self._launch("server", "-m", "prefect", "server", "start", *place)
             self._launch("runner", "-m", RUNNER, self._server.address)
@@ -102,10 +118,14 @@ class Demo:
 
     def _launch(self, name: str, *arguments: str) -> None:
         env = self._folder.environment(self._server.address, os.environ)
-        self._processes.append(Process(name, arguments, env=env, folder=self._folder.path))
+        self._processes[name] = Process(name, arguments, env=env, folder=self._folder.path)
 
     def _wait(self, what: str, condition: Callable[[], object]) -> None:
-        wait_until(what, condition, seconds=PATIENCE, needs=self._processes)
+        wait_until(what, condition, seconds=PATIENCE, needs=self._processes.values())
+
+    def _log(self, name: str) -> Path | None:
+        process = self._processes.get(name)
+        return process.log if process is not None else None
 
     def _deployment_id(self) -> str | None:
         return self._server.deployment_id(FLOW, DEPLOYMENT)
@@ -120,56 +140,37 @@ class Demo:
             return run
 
     def _has_ended(self, run: Run) -> bool:
+        """Whether RUN is over. Raises `DemoError` where it ended as it should not have."""
         state = self._server.state_of(run.id)
-        if state["type"] in FINAL_TYPES and state["name"] != run.plan.ends:
-            ended = f"{run.plan.version} ended as {state['name']}, not as {run.plan.ends}"
-            raise DemoError(f"{ended}: {state['message']}", self._processes[-1].log)
-        return bool(state["name"] == run.plan.ends)
+        if state["type"] not in FINAL_TYPES:
+            return False
+        if state["name"] != run.plan.ends:
+            what = f"{run.plan.version} ended as {state['name']}, not as {run.plan.ends}"
+            raise DemoError(f"{what}: {state['message']}", self._log("runner"))
+        return True
 
     def _kill_in_canary(self, run: Run) -> None:
         self._wait("The canary", lambda: self._replayer(run))
         time.sleep(KILL_AFTER)
         pid = self._replayer(run)
         if pid is None:
-            raise DemoError("The canary was over before it was killed.", self._processes[-1].log)
+            raise DemoError("The canary was over before it was killed.", self._log("runner"))
         os.kill(pid, signal.SIGKILL)
         run.killed_at = time.time_ns()
 
     def _replayer(self, run: Run) -> int | None:
-        """The process that replays the canary of RUN; None until it does."""
+        """The process that replays the canary of RUN; None where there is none."""
         return None if self._has_ended(run) else lock_holder(self._folder.models)
 
     def _settle(self, runs: list[Run]) -> None:
         """Wait for what trails the end of a run: the export of its span, its last events."""
         with step(self._console, "Waiting for the last of the telemetry"):
             for run in runs:
-                self._wait(f"The telemetry of {run.plan.version}", self._settled(run))
-                if run.killed_at is not None:
-                    run.last_words = self._server.last_status(run.id, before=run.killed_at)
+                self._wait(f"The telemetry of {run.plan.version}", partial(self._told, run))
 
-    def _settled(self, run: Run) -> Callable[[], bool]:
-        if run.killed_at is not None:
-            # Its statuses reached the server before this event did.
-            return lambda: bool(self._server.events_of(run.id, "prefect.flow-run.Crashed"))
-        return lambda: report.has_ended(run, trees.read_spans(self._folder.telemetry))
-
-
-def _stop(processes: list[Process]) -> None:
-    """Stop PROCESSES, the last one first; raises `DemoError` if anything is left of them."""
-    for process in reversed(processes):
-        process.stop()
-    left = [process.name for process in processes if process.is_group_alive()]
-    if left:
-        raise DemoError(f"Processes of the {' and the '.join(left)} could not be stopped.")
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Let what is done inside end; it is bounded, and half of it would leave processes behind."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    def _told(self, run: Run) -> bool:
+        if run.killed_at is None:
+            return has_ended(run, trees.read_spans(self._folder.telemetry))
+        run.statuses = self._server.statuses_of(run.id)
+        # What its runner says of the crash is on the server after its own words.
+        return run.obituary is not None

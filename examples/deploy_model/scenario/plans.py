@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -27,13 +27,25 @@ PLANS = (
 
 @dataclass
 class Run:
-    """A run of a plan.
+    """A run of a plan; of a killed one, when that was and what the server knows of its words.
 
-    `killed_at` is in nanoseconds since 1970; `last_words` is the last status of
-    a killed process as the server has it.
+    `killed_at` is in nanoseconds since 1970.
     """
 
     plan: Plan
     id: str
     killed_at: int | None = None
-    last_words: dict[str, Any] | None = None
+    statuses: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def last_words(self) -> dict[str, Any] | None:
+        """The last status that its process sent before it was killed."""
+        return next((said for said in reversed(self.statuses) if not self._is_later(said)), None)
+
+    @property
+    def obituary(self) -> dict[str, Any] | None:
+        """The first status that another process said of it after that."""
+        return next(filter(self._is_later, self.statuses), None)
+
+    def _is_later(self, said: dict[str, Any]) -> bool:
+        return self.killed_at is not None and said["timestamp"] > self.killed_at

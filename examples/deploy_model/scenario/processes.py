@@ -8,10 +8,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 _TAIL = 15
+_POLITE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class DemoError(Exception):
@@ -59,13 +62,13 @@ class Process:
         if self._popen.poll() is None:
             self._popen.terminate()
             _until(lambda: self._popen.poll() is not None, seconds)
-        if self.is_group_alive():
+        with suppress(ProcessLookupError):
             os.killpg(self._popen.pid, signal.SIGKILL)
             _until(lambda: not self.is_group_alive(), seconds)
 
     def is_group_alive(self) -> bool:
         """Whether it, or any process that it started, still runs."""
-        self._popen.poll()  # a process that nobody has asked about still counts
+        self._popen.poll()  # one that ended counts as running until somebody asks
         try:
             os.killpg(self._popen.pid, 0)
         except ProcessLookupError:
@@ -91,6 +94,40 @@ def wait_until(
     if not _until(holds, seconds):
         log = needed[-1].log if needed else None
         raise DemoError(f"{what} did not happen within {seconds:g} s.", log)
+
+
+def stop_all(processes: Iterable[Process]) -> None:
+    """Stop PROCESSES in their order. Raises `DemoError` if any of their groups is left."""
+    stopped = list(processes)
+    for process in stopped:
+        process.stop()
+    left = [process.name for process in stopped if process.is_group_alive()]
+    if left:
+        raise DemoError(f"Processes of the {' and of the '.join(left)} could not be stopped.")
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Have every polite signal end what is done inside as Ctrl-C does: by way of its clean-up."""
+    with _handled(_POLITE, signal.default_int_handler):
+        yield
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let what is done inside end: it is bounded, and half of it would leave processes behind."""
+    with _handled(_POLITE, signal.SIG_IGN):
+        yield
+
+
+@contextmanager
+def _handled(numbers: Iterable[signal.Signals], handler: Any) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 def _until(condition: Callable[[], bool], seconds: float) -> bool:

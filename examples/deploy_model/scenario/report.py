@@ -45,7 +45,8 @@ class Report:
             console.print("", Rule(_heading(run), align="left", style="dim"))
             console.print(_trace(run, spans_of(run, spans)))
         counters = trees.read_counters(self.folder.telemetry)
-        console.print("", Rule("Counters, over all processes", align="left", style="dim"))
+        heading = "Counters, over all processes; of the killed one as it exported them last"
+        console.print("", Rule(heading, align="left", style="dim"))
         console.print(trees.counters_table(counters))
         console.print("", Rule("Where it is", align="left", style="dim"))
         console.print(self._places())
@@ -80,12 +81,18 @@ def _trace(run: Run, spans: list[SpanRecord]) -> Group | Any:
 
 
 def _epitaph(run: Run) -> str:
-    missing = "The killed process never ended the span of its run, so that is missing above."
-    if run.last_words is None:
-        return f"{missing} None of its words are on the server."
-    seconds = ((run.killed_at or 0) - int(run.last_words["timestamp"])) / 1e9
-    words = f"“{run.last_words['message']}”, {seconds:.1f} s before it was killed"
-    return f"{missing}\nIts last words, from Prefect's events on the server: {words}."
+    lines = ["The killed process never ended the span of its run, so that is missing above."]
+    if run.last_words is not None:
+        seconds = ((run.killed_at or 0) - int(run.last_words["timestamp"])) / 1e9
+        last = f"{_quoted(run.last_words)}, {seconds:.1f} s before it was killed"
+        lines.append(f"Its last words, by Prefect's events on the server: {last}.")
+    if run.obituary is not None:
+        lines.append(f"Then its runner said: {_quoted(run.obituary)}.")
+    return "\n".join(lines)
+
+
+def _quoted(status: dict[str, Any]) -> str:
+    return f"“{status['message']}”"
 
 
 def _relative(path: Path) -> str:

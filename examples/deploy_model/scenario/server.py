@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
-from uuid import UUID
 
 import httpx
 
 from prefect_otel_status import signals
 
+_BUSY = frozenset({429, 503})
+_TRIES = 10
+_PAUSE = 0.5
+
 
 class Server:
-    """A Prefect server at an ADDRESS such as `http://127.0.0.1:4200/api`."""
+    """A Prefect server whose API is at an ADDRESS such as `http://127.0.0.1:4200/api`.
+
+    What is asked raises `httpx.HTTPError` where there is no good answer.
+    """
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -27,33 +34,39 @@ class Server:
 
     def deployment_id(self, flow: str, deployment: str) -> str | None:
         """The id of a deployment; None until it is there."""
-        answer = self._http.get(f"/deployments/name/{flow}/{deployment}")
+        answer = self._ask("GET", f"/deployments/name/{flow}/{deployment}")
         return None if answer.status_code == httpx.codes.NOT_FOUND else str(_json(answer)["id"])
 
     def start_run(self, deployment_id: str, name: str, parameters: dict[str, Any]) -> str:
-        """Have the deployment's runner start a run, and return its id."""
-        wanted = {"name": name, "parameters": parameters}
+        """Have the deployment's runner start a run, and return its id. Safe to repeat."""
+        wanted = {"name": name, "parameters": parameters, "idempotency_key": name}
         path = f"/deployments/{deployment_id}/create_flow_run"
-        return str(_json(self._http.post(path, json=wanted))["id"])
+        return str(_json(self._ask("POST", path, wanted))["id"])
 
     def state_of(self, run_id: str) -> dict[str, Any]:
-        """The state of a run: `name`, `type`, `message`."""
-        state: dict[str, Any] = _json(self._http.get(f"/flow_runs/{UUID(run_id)}"))["state"]
+        """The state of a run: its `name`, `type` and `message`."""
+        state: dict[str, Any] = _json(self._ask("GET", f"/flow_runs/{run_id}"))["state"]
         return state
 
-    def last_status(self, run_id: str, *, before: int) -> dict[str, Any] | None:
-        """What a run and its tasks said last BEFORE a time, in nanoseconds since 1970."""
-        events = self.events_of(run_id, signals.PREFECT_EVENT)
+    def statuses_of(self, run_id: str) -> list[dict[str, Any]]:
+        """What a run and its tasks said, in the order of time, out of their newest 50 events."""
+        about = {
+            "event": {"name": [signals.PREFECT_EVENT]},
+            "any_resource": {"id": [f"prefect.flow-run.{run_id}"]},
+        }
+        answer = self._ask("POST", "/events/filter", {"filter": about, "limit": 50})
+        events = _json(answer)["events"]
         said = [status for event in events for status in event["payload"]["statuses"]]
-        earlier = [status for status in said if status["timestamp"] < before]
-        return max(earlier, key=lambda status: int(status["timestamp"]), default=None)
+        return sorted(said, key=lambda status: int(status["timestamp"]))
 
-    def events_of(self, run_id: str, name: str) -> list[dict[str, Any]]:
-        """The newest 50 events called NAME that a run has to do with."""
-        about = {"event": {"name": [name]}, "any_resource": {"id": [f"prefect.flow-run.{run_id}"]}}
-        answer = self._http.post("/events/filter", json={"filter": about, "limit": 50})
-        events: list[dict[str, Any]] = _json(answer)["events"]
-        return events
+    def _ask(self, method: str, path: str, body: Any = None) -> httpx.Response:
+        """The answer, once the server is not busy: its SQLite has one writer at a time."""
+        for _ in range(_TRIES):
+            answer = self._http.request(method, path, json=body)
+            if answer.status_code not in _BUSY:
+                break
+            time.sleep(_PAUSE)
+        return answer
 
 
 def _json(answer: httpx.Response) -> Any:
