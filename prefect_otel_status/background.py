@@ -29,6 +29,9 @@ class Background:
         if self._queue.qsize() >= self._capacity:
             self._tally.dropped(f"{place}_backlog")
             return
+        self._put(place, call, context)
+
+    def _put(self, place: str, call: Callable[[], object], context: Context | None) -> None:
         with self._lock:  # held for an instant only, by the thread when it ends
             self._queue.put((place, call, context))
             self._start()
@@ -38,13 +41,13 @@ class Background:
         if self._thread is None:
             return True
         done = threading.Event()
-        self.submit("flush", done.set, None)
+        self._put("flush", done.set, None)
         return done.wait(timeout)
 
     def after_fork(self) -> None:
         """Begin anew in the child."""
         self._queue: SimpleQueue[tuple[str, Callable[[], object], Context | None]] = SimpleQueue()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may submit while we do
         self._thread: threading.Thread | None = None
 
     def _start(self) -> None:
@@ -67,7 +70,7 @@ class Background:
                 continue
             try:
                 context.copy().run(call) if context is not None else call()
-            except Exception as error:
+            except BaseException as error:  # SystemExit too: this thread must go on
                 self._tally.failed(place, error)
 
     def _may_end(self) -> bool:

@@ -13,7 +13,7 @@ from prefect.context import FlowRunContext
 
 from prefect_otel_status import runs, sanitize, signals
 from prefect_otel_status import runtime as runtime_module
-from prefect_otel_status.runs import prefect_run_now
+from prefect_otel_status.runs import RunHandle, prefect_run_now
 from prefect_otel_status.runtime import Runtime
 
 
@@ -33,7 +33,7 @@ class bind:  # noqa: N801  (used like a function)
     """
 
     def __init__(self, **attributes: Any) -> None:
-        self._token: Token[Mapping[str, Any]] | None = None
+        self._token: Token[runs.Bound] | None = None
         self._labels: _Labels | None = None
         runtime = runtime_module.get()
         if runtime.enabled:
@@ -69,8 +69,10 @@ class bind:  # noqa: N801  (used like a function)
 
     def _bind(self, runtime: Runtime, attributes: Mapping[str, Any]) -> None:
         values = attributes_of(attributes)
-        self._token = runs.bind(values)
-        self._labels = _label(runtime, values)
+        scope = runtime.registry.scope()
+        handle = scope.handle if scope is not None else None
+        self._token = runs.bind(values, owner=handle)
+        self._labels = _label(runtime, handle, values)
 
 
 def attributes_of(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,13 +110,12 @@ class _Labels:
                 self._run_labels[name] = value
 
 
-def _label(runtime: Runtime, values: Mapping[str, Any]) -> _Labels | None:
+def _label(runtime: Runtime, handle: RunHandle | None, values: Mapping[str, Any]) -> _Labels | None:
     prefect_run, task_context, flow_context = prefect_run_now()
     if prefect_run is None or not values:
         return None
-    scope = runtime.registry.scope()
-    if scope is not None and scope.handle is not None:
-        scope.handle.last_bound.update(values)
+    if handle is not None:
+        handle.last_bound.update(values)
     labels = labels_of(runtime, values)
     if task_context is None and flow_context is not None:
         # The server's copy, which a bridge reads, is written by a call of its own.

@@ -41,8 +41,8 @@ class EventBuffer:
 
     def __iter__(self) -> Iterator[Envelope]:
         """What was kept, in the order of time."""
-        later = sorted([*self._errors, *self._last], key=lambda kept: kept.record.timestamp)
-        return iter([*self._first, *later])
+        kept = [*self._first, *self._errors, *self._last]
+        return iter(sorted(kept, key=lambda envelope: envelope.record.timestamp))
 
     @property
     def latest(self) -> Envelope | None:

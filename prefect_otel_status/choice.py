@@ -56,21 +56,29 @@ def _otlp(signal: str, environ: Mapping[str, str]) -> Choice:
         if protocol:
             return Choice("otlp", protocol)
     # 4317 is gRPC's port by convention, and what most people copy first.
-    return Choice("otlp", GRPC if _port(_endpoint(signal, environ)) == 4317 else HTTP)
+    return Choice("otlp", GRPC if _port(signal, environ) == 4317 else HTTP)
 
 
-def _endpoint(signal: str, environ: Mapping[str, str]) -> str:
-    return (
-        environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT", "").strip()
-        or environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip()
-    )
+def _endpoint(signal: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
+    """The variable that names the endpoint of SIGNAL, and the endpoint; None where none does."""
+    for variable in (
+        f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+    ):
+        if endpoint := environ.get(variable, "").strip():
+            return variable, endpoint
+    return None
 
 
-def _port(endpoint: str) -> int | None:
+def _port(signal: str, environ: Mapping[str, str]) -> int | None:
+    found = _endpoint(signal, environ)
+    if found is None:
+        return None
+    variable, endpoint = found
     try:
         return urlsplit(endpoint if "//" in endpoint else f"//{endpoint}").port
     except ValueError as error:
-        raise ConfigurationError(f"Bad setting: OTEL_EXPORTER_OTLP_ENDPOINT: {error}.") from None
+        raise ConfigurationError(f"Bad setting: {variable}: {error}.") from None
 
 
 def factory(signal: str, choice: Choice, settings: Settings) -> Callable[[], Any]:

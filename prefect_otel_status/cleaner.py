@@ -8,7 +8,15 @@ from typing import Any
 import msgspec
 
 from prefect_otel_status import sanitize, signals
-from prefect_otel_status.model import GateResult, LogLine, Record, StageEnd, Status, Transition
+from prefect_otel_status.model import (
+    GateResult,
+    LogLine,
+    Record,
+    Run,
+    StageEnd,
+    Status,
+    Transition,
+)
 from prefect_otel_status.redact import Redactor
 from prefect_otel_status.settings import Settings
 from prefect_otel_status.tally import Tally
@@ -19,6 +27,7 @@ RESERVED_NAME = "reserved_attribute"
 
 _CACHED_NAMES = 1024
 _CACHED_LENGTH = 512
+_LONGEST_SECRET = 2048
 
 
 class Cleaner:
@@ -28,6 +37,7 @@ class Cleaner:
         self._settings = settings
         self._tally = tally
         self._names: dict[str, str] = {}
+        self._runs: dict[Run, Run] = {}
         self.redact = Redactor(
             extra=settings.redact,
             on_secret=lambda kind: tally.add(signals.PROCESS_REDACTIONS, kind),
@@ -45,12 +55,29 @@ class Cleaner:
 
     def text(self, value: object, *, limit: int = sanitize.TEXT_LIMIT) -> str:
         """VALUE as safe text without secrets."""
-        return self.redact(sanitize.text(value, limit=limit))
+        # A secret must be found before the cut, or half of it would stay. What
+        # lies further on than a secret is long is cut off beforehand.
+        head = sanitize.text(value, limit=limit + _LONGEST_SECRET)
+        return sanitize.text(self.redact(head), limit=limit)
 
     def line(self, value: object, *, limit: int = sanitize.LABEL_LIMIT) -> str:
         """VALUE as one safe line without secrets."""
-        # A secret must be found before the cut, or half of it would stay.
-        return sanitize.line(self.redact(sanitize.text(value)), limit=limit)
+        return sanitize.line(self.text(value), limit=limit)
+
+    def run(self, run: Run | None) -> Run | None:
+        """RUN with names that are safe as labels and span names; the ids are Prefect's."""
+        if run is None or run in self._runs:
+            return run and self._runs[run]
+        if len(self._runs) >= _CACHED_NAMES:
+            self._runs.clear()
+        clean = msgspec.structs.replace(
+            run,
+            name=self.line(run.name),
+            flow_name=self.line(run.flow_name),
+            task_name=self.line(run.task_name),
+        )
+        self._runs[run] = clean
+        return clean
 
     def attributes(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """VALUES with safe names and values."""
@@ -70,7 +97,7 @@ class Cleaner:
             attributes=self.attributes(_without_reserved(status.attributes)),
             bound=self.attributes(status.bound),
             flags=flags,
-            run=status.run,
+            run=self.run(status.run),
             attempt=status.attempt,
             sequence=status.sequence,
             timestamp=status.timestamp,
@@ -107,6 +134,7 @@ class Cleaner:
     def _transition(self, transition: Transition) -> Transition:
         return msgspec.structs.replace(
             transition,
+            run=self.run(transition.run),
             message=self.text(transition.message),
             state_name=self.line(transition.state_name),
             error_type=None if transition.error_type is None else self.line(transition.error_type),
@@ -115,14 +143,21 @@ class Cleaner:
 
     def _log_line(self, line: LogLine) -> LogLine:
         return msgspec.structs.replace(
-            line, message=self.text(line.message), attributes=self.attributes(line.attributes)
+            line,
+            run=self.run(line.run),
+            message=self.text(line.message),
+            attributes=self.attributes(line.attributes),
         )
 
     def _named(self, record: StageEnd | GateResult) -> StageEnd | GateResult:
         bound = self.attributes(record.bound)
         if isinstance(record, StageEnd):
-            return msgspec.structs.replace(record, stage=self.line(record.stage), bound=bound)
-        return msgspec.structs.replace(record, gate=self.line(record.gate), bound=bound)
+            stage = self.line(record.stage)
+            return msgspec.structs.replace(
+                record, run=self.run(record.run), stage=stage, bound=bound
+            )
+        gate = self.line(record.gate)
+        return msgspec.structs.replace(record, run=self.run(record.run), gate=gate, bound=bound)
 
 
 def _without_reserved(values: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -49,6 +49,8 @@ class HandlerState:
         self.state = state
 
     def __getattr__(self, name: str) -> Any:
+        if name == "state" or name.startswith("__"):
+            raise AttributeError(name)  # while it is copied or unpickled
         if name.startswith("is_"):
             return Answer(bool(getattr(self.state, name)()) if self.state is not None else False)
         if self.state is None and name in ("name", "type", "message", "id", "timestamp", "data"):

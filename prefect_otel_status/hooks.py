@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -31,7 +33,7 @@ _PREFECTS_WORDS = re.compile(
 )
 
 
-def flow_hooks(*, handler: Handler | None = None, **own_hooks: Any) -> dict[str, list[Any]]:
+def flow_hooks(*, handler: Handler | None = None, **own_hooks: Any) -> dict[str, Any]:
     """Keyword arguments for `@flow` that tell every change of state of its runs.
 
     `@flow(**flow_hooks(on_failure=[page_me]))`: hooks of your own are taken
@@ -42,7 +44,7 @@ def flow_hooks(*, handler: Handler | None = None, **own_hooks: Any) -> dict[str,
     return _hooks("flow", FLOW_HOOKS, handler, own_hooks)
 
 
-def task_hooks(*, handler: Handler | None = None, **own_hooks: Any) -> dict[str, list[Any]]:
+def task_hooks(*, handler: Handler | None = None, **own_hooks: Any) -> dict[str, Any]:
     """Keyword arguments for `@task` that tell every change of state of its runs.
 
     `@task(**task_hooks(on_failure=[page_me]), retries=2)`: hooks of your own
@@ -56,7 +58,7 @@ def task_hooks(*, handler: Handler | None = None, **own_hooks: Any) -> dict[str,
 
 def _hooks(
     kind: str, names: tuple[str, ...], handler: Handler | None, own_hooks: dict[str, Any]
-) -> dict[str, list[Any]]:
+) -> dict[str, Any]:
     unknown = sorted(set(own_hooks) - set(names))
     if unknown:
         raise TypeError(
@@ -75,6 +77,8 @@ def with_ours(hooks: Iterable[Any] | None, kind: str, handler: Handler | None = 
     found = list(hooks or ())
     ours = [hook for hook in found if isinstance(hook, StatusHook)]
     others = [hook for hook in found if not isinstance(hook, StatusHook)]
+    if kind == "flow":
+        others = [hook if isinstance(hook, OwnHook) else OwnHook(hook) for hook in others]
     if handler is None and ours:
         return [*others, ours[-1]]
     return [*others, (FlowHook if kind == "flow" else TaskHook)(handler)]
@@ -118,6 +122,51 @@ class StatusHook:
         runtime.guard("hook_end", lambda: _after(runtime, prefect_run.id, state))
 
 
+class OwnHook:
+    """A flow hook of the user's, called so that what it says belongs to its run.
+
+    In a flow's first hooks, and in a runner's process, Prefect shows no run or
+    the parent's. What the hook returns and raises is Prefect's to deal with.
+    """
+
+    def __init__(self, hook: Callable[..., Any]) -> None:
+        self.hook = hook
+        functools.update_wrapper(self, hook, updated=())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return OwnHook, (self.hook,)
+
+    def __eq__(self, other: object) -> bool:
+        return self.hook == getattr(other, "hook", other)
+
+    def __hash__(self) -> int:
+        return hash(self.hook)
+
+    def __call__(self, flow: Any, flow_run: Any, state: Any) -> Any:
+        runtime = runtime_module.get()
+        scope = runtime.guard("own_hook", lambda: _scope_of(runtime, flow, flow_run))
+        token = runs.enter_scope(scope or runs.current_scope())
+        try:
+            result = self.hook(flow, flow_run, state)
+        finally:
+            runs.leave_scope(token)
+        return _within(scope, result) if inspect.iscoroutine(result) else result
+
+
+def _scope_of(runtime: Runtime, flow: Any, flow_run: Any) -> Scope | None:
+    if not runtime.enabled:
+        return None
+    return forced_scope(_handle_of(runtime, "flow", flow, flow_run))
+
+
+async def _within(scope: Scope | None, coroutine: Any) -> Any:
+    token = runs.enter_scope(scope or runs.current_scope())
+    try:
+        return await coroutine
+    finally:
+        runs.leave_scope(token)
+
+
 class FlowHook(StatusHook):
     """The hook of flows. Prefect's engine calls it positionally, its runner by keyword."""
 
@@ -156,7 +205,7 @@ class HookCall:
             return
         handle.states_seen.add(state_id)
         old_state, handle.last_state = handle.last_state, state
-        token = runs.enter_scope(self._scope())
+        token = runs.enter_scope(forced_scope(handle))
         try:
             self._runtime.put(self._transition(old_state), handle.context)
             self._say_message()
@@ -169,20 +218,6 @@ class HookCall:
                 self._handle_classically(handler, old_state)
         finally:
             runs.leave_scope(token)
-
-    def _scope(self) -> Scope:
-        handle = self._handle
-        shown = runs.prefect_run_now()[0]
-        over = shown.id if shown is not None else None
-        around = runs.stage_of(runs.current_scope())
-        return Scope(
-            handle,
-            handle.span_context,
-            handle.buffer,
-            around=around,
-            forced=True,
-            forced_over=over,
-        )
 
     def _handle_classically(self, handler: Handler, old_state: Any) -> None:
         call_handler(
@@ -239,6 +274,19 @@ class HookCall:
         failed = result_of(self._state.type.value, self._state.name or "") in ERROR_RESULTS
         escaped = message.replace("{", "{{").replace("}", "}}")
         say(self._runtime, escaped, {}, level="error" if failed else "info", origin="state")
+
+
+def forced_scope(handle: RunHandle) -> Scope:
+    """The scope of HANDLE's run, whatever run Prefect shows while a hook runs."""
+    shown = runs.prefect_run_now()[0]
+    return Scope(
+        handle,
+        handle.span_context,
+        handle.buffer,
+        around=runs.stage_of(runs.current_scope()),
+        forced=True,
+        forced_over=shown.id if shown is not None else None,
+    )
 
 
 def _handle_of(runtime: Runtime, kind: str, obj: Any, prefect_run: Any) -> RunHandle:

@@ -37,7 +37,10 @@ class HookLineFilter(logging.Filter):
     """Drops Prefect's two lines about each call of our hook: they say nothing and cost a lot."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return not (isinstance(record.msg, str) and record.msg.startswith(_OWN_LINES))
+        words = record.msg
+        if not isinstance(words, str) or not words.startswith(("Running hook", "Hook ")):
+            return True
+        return not (record.getMessage() if record.args else words).startswith(_OWN_LINES)
 
 
 def is_internal(record: logging.LogRecord) -> bool:

@@ -14,14 +14,14 @@ from opentelemetry import _logs, metrics, propagate, trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 from prefect_otel_status import signals
-from prefect_otel_status.choice import choose, factory
-from prefect_otel_status.settings import Settings
+from prefect_otel_status.choice import Choice, choose, factory
+from prefect_otel_status.settings import ConfigurationError, Settings
 from prefect_otel_status.tally import Tally
 
 logger = logging.getLogger("prefect_otel_status")
 
 # Short enough to watch a run; a batch's size still bounds the number of requests.
-_SPAN_DELAY = "1000"
+_SPAN_DELAY = 1000
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,41 @@ def provide(
     """
     owned: list[Any] = []
     disabled = environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
-    builder = _Builder(settings, tally, environ, owned, disabled)
+    # Everything is read before anything becomes global: a bad variable must not
+    # leave one provider in place and the others unmade.
+    plan = Plan.read(environ)
+    builder = _Builder(settings, tally, environ, owned, disabled, plan)
     return Providers(
         tracer=tracer_provider or builder.tracer(),
         meter=meter_provider or builder.meter(),
         logger=logger_provider or builder.logger(),
         owned=tuple(owned),
     )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the standard variables ask for."""
+
+    choices: Mapping[str, tuple[Choice, ...]]
+    span_delay: int
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Plan:
+        """Read ENVIRON. Raises `ConfigurationError` that names what cannot be used."""
+        return cls(
+            choices={signal: choose(signal, environ) for signal in ("traces", "metrics", "logs")},
+            span_delay=_milliseconds("OTEL_BSP_SCHEDULE_DELAY", environ, default=_SPAN_DELAY),
+        )
+
+
+def _milliseconds(variable: str, environ: Mapping[str, str], *, default: int) -> int:
+    raw = environ.get(variable, "").strip()
+    if not raw:
+        return default
+    if not raw.isdecimal() or int(raw) == 0:
+        raise ConfigurationError(f"Bad setting: {variable}: {raw!r} is no number of milliseconds.")
+    return int(raw)
 
 
 class _Builder:
@@ -67,7 +95,9 @@ class _Builder:
         environ: Mapping[str, str],
         owned: list[Any],
         disabled: bool,
+        plan: Plan,
     ) -> None:
+        self._plan = plan
         self._settings = settings
         self._tally = tally
         self._environ = environ
@@ -107,7 +137,7 @@ class _Builder:
         provider = TracerProvider(
             resource=self._resource(), id_generator=RunIdGenerator(), shutdown_on_exit=False
         )
-        delay = int(self._environ.get("OTEL_BSP_SCHEDULE_DELAY") or _SPAN_DELAY)
+        delay = self._plan.span_delay
         for make in self._factories("traces"):
             exporter = LazySpanExporter(make, self._tally)
             provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=delay))
@@ -140,8 +170,7 @@ class _Builder:
         return provider
 
     def _factories(self, signal: str) -> list[Callable[[], Any]]:
-        chosen = choose(signal, self._environ)
-        return [factory(signal, choice, self._settings) for choice in chosen]
+        return [factory(signal, choice, self._settings) for choice in self._plan.choices[signal]]
 
     def _resource(self) -> Any:
         from opentelemetry.sdk.resources import Resource
@@ -157,9 +186,9 @@ class _Builder:
 
 
 def _names_service(environ: Mapping[str, str]) -> bool:
-    return "OTEL_SERVICE_NAME" in environ or "service.name=" in environ.get(
-        "OTEL_RESOURCE_ATTRIBUTES", ""
-    )
+    pairs = environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(",")
+    named = {pair.partition("=")[0].strip() for pair in pairs if pair.partition("=")[2].strip()}
+    return bool(environ.get("OTEL_SERVICE_NAME", "").strip()) or "service.name" in named
 
 
 def warn_of_propagators() -> bool:

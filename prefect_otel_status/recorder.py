@@ -17,6 +17,7 @@ from prefect_otel_status.tally import Tally
 
 _BATCH = 512
 _NANOSECONDS = 1_000_000_000
+_LONGEST_WAIT = 3600.0
 
 
 class _Barrier:
@@ -76,18 +77,22 @@ class Recorder:
         """Begin anew in the child: the thread and the records are the parent's."""
         self._thread = None
         self._reset()
+        for sink in self._sinks:
+            self._guard(sink.name, lambda sink=sink: sink.after_fork())  # type: ignore[misc]
 
     def _reset(self) -> None:
         self._queue: SimpleQueue[Envelope | _Barrier] = SimpleQueue()
         self._start_lock = threading.Lock()
         self._overflow_lock = threading.Lock()
         self._folded: Counter[Any] = Counter()
-        self._last_of_folded: Envelope | None = None
 
     def _pass(self, barrier: _Barrier, timeout: float) -> bool:
-        thread = self._thread
-        if thread is None or thread is threading.current_thread():
+        if self._thread is threading.current_thread():
             return True
+        if self._thread is None:
+            if self._queue.empty():
+                return True
+            self._start()
         self._queue.put(barrier)
         return barrier.reached.wait(timeout)
 
@@ -125,7 +130,7 @@ class Recorder:
         environment = status.bound.get(signals.ENVIRONMENT.name)
         key: tuple[Any, ...] = (status.run, status.stage, status.level, status.name, environment)
         if key not in self._folded and len(self._folded) >= self._capacity:
-            key = (status.run, status.stage, status.level, None, environment)
+            key = (None, None, status.level, None, None)
         self._folded[key] += 1
 
     def _take_folded(self) -> Counter[Any]:
@@ -147,10 +152,12 @@ class Recorder:
                 for sink in self._sinks:
                     self._guard(sink.name, sink.flush)
             due = self._tick()
+            stopping = any(barrier.stop for barrier in barriers) and self._queue.empty()
+            if stopping:
+                self._thread = None
             for barrier in barriers:
                 barrier.reached.set()
-            if any(barrier.stop for barrier in barriers):
-                self._thread = None
+            if stopping:
                 return
             if batch and not barriers:
                 time.sleep(self._interval)
@@ -170,7 +177,9 @@ class Recorder:
         return batch, barriers
 
     def _wait_for(self, due: int | None) -> float | None:
-        return None if due is None else max(0.001, (due - self._clock()) / _NANOSECONDS)
+        if due is None:
+            return None
+        return min(_LONGEST_WAIT, max(0.001, (due - self._clock()) / _NANOSECONDS))
 
     def _deliver(self, batch: Sequence[Envelope]) -> None:
         for sink in self._sinks:
@@ -184,6 +193,6 @@ class Recorder:
     def _guard(self, place: str, call: Callable[[], Any]) -> Any:
         try:
             return call()
-        except Exception as error:
+        except BaseException as error:  # SystemExit too: this thread must go on
             self._tally.failed(place, error)
             return None

@@ -21,15 +21,15 @@ def _pattern(kind: str, expression: str, replacement: str = REPLACEMENT) -> Patt
     return Pattern(kind, re.compile(expression), replacement)
 
 
-_NAMED = (  # names whose value is a secret
-    r"(?:[a-z0-9_.-]{0,40}?(?:passw(?:or)?d|passwd|pwd|secret|token(?!s|iz)|api[_-]?key"
-    r"|access[_-]?key|private[_-]?key|credentials?)[a-z0-9_-]{0,20})"
+_NAMED = (  # names whose value is a secret: the name ends with the word that says so
+    r"(?:[a-z0-9_.-]{0,40}?(?:passw(?:or)?d|passwd|pwd|secret|token|api[_-]?key"
+    r"|access[_-]?key|private[_-]?key|secret[_-]?key|credentials?))"
 )
 
 PATTERNS = (
     _pattern(
         "private_key",
-        r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----"
+        r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
         r"(?:[\s\S]*?-----END [A-Z0-9 ]{0,40}-----|[\s\S]*)",
     ),
     _pattern("jwt", r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)?"),
@@ -40,22 +40,32 @@ PATTERNS = (
     _pattern("prefect_key", r"\bpn[ub]_[A-Za-z0-9]{20,}"),
     _pattern(
         "api_key",
-        r"\b(?:sk|rk|pk)[-_](?:[a-z]{2,8}[-_])?[A-Za-z0-9_-]{16,}|\bhf_[A-Za-z0-9]{20,}",
+        # Made-up names such as `sk-learn-extensions` have no digits and capitals.
+        r"\b(?:sk|rk|pk)[-_](?=[A-Za-z0-9_-]*\d)(?=[A-Za-z0-9_-]*[A-Z0-9]{2})[A-Za-z0-9_-]{16,}"
+        r"|\bsk-(?:proj|ant|live|test)-[A-Za-z0-9_-]{16,}|\bhf_[A-Za-z0-9]{20,}",
     ),
     _pattern(
         "authorization",
-        r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}",
+        r"(?i)(\bauthorization[\"'\\]{0,3}\s{0,4}[:=]\s{0,4}[\"'\\]{0,3}(?:[a-z]{1,20}\s+)?)"
+        r"(?!\[redacted)[A-Za-z0-9._~+/=-]{6,}",
+        rf"\1{REPLACEMENT}",
+    ),
+    _pattern(
+        "bearer",
+        r"(?i)\b(bearer|basic)\s+(?=[A-Za-z0-9._~+/-]*[0-9A-Z=._+/-])(?-i:(?![a-z]+\b))"
+        r"[A-Za-z0-9._~+/=-]{8,}",
         rf"\1 {REPLACEMENT}",
     ),
     _pattern(
         "url_credentials",
-        r"(?i)(\b[a-z][a-z0-9+.-]{1,20}://)[^\s/@:]{0,256}:[^\s/@]{1,512}@",
+        r"(?i)(\b[a-z][a-z0-9+.-]{1,20}://)[^\s/@:]{0,256}:[^\s/]{1,512}@",
         rf"\1{REPLACEMENT}@",
     ),
     _pattern(
         "password",
-        rf"(?i)(\b{_NAMED}[\"']?\s{{0,4}}(?:=>|=|:)\s{{0,4}})"
-        r"(?:\"[^\"]{1,1024}\"|'[^']{1,1024}'|(?!\[redacted)[^\s,;&\"'}\]]{3,})",
+        rf"(?i)(\b{_NAMED}[\"'\\]{{0,3}}\s{{0,4}}(?:=>|=|:)\s{{0,4}})"
+        r"(?:\\\"[^\"]{1,1024}\\\"|\"[^\"]{1,1024}\"|'[^']{1,1024}'"
+        r"|(?!\[redacted)[^\s,;&\"'}\]\\]{3,})",
         rf"\1{REPLACEMENT}",
     ),
 )
@@ -63,11 +73,11 @@ PATTERNS = (
 # One cheap look decides for nearly every text that there is nothing to do.
 _HINT = re.compile(
     r"(?i)-----BEGIN|eyJ|AKIA|ASIA|AIza|gh[pousr]_|github_pat_|xox[abprs]-|pn[ub]_|[srp]k[-_]|hf_"
-    r"|bearer|basic\s|://|passw|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential"
+    r"|bearer|basic\s|://|passw|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential|authorization"
 )
 
 SECRET_NAME = re.compile(
-    r"(?i)(?:^|[_.-])(?:password|passwd|pwd|secret|token|api_?key|access_?key|private_?key"
+    r"(?i)(?:^|[_.-])(?:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key"
     r"|credentials?|authorization)$"
 )
 """Attributes with such a name never show their value."""
@@ -93,9 +103,13 @@ class Redactor:
             text = self._apply(pattern, text)
         return text
 
+    def is_secret_name(self, name: str) -> bool:
+        """Whether an attribute NAME says that its value is a secret."""
+        return SECRET_NAME.search(name) is not None
+
     def named(self, name: str, text: str) -> str:
         """TEXT, the value of the attribute NAME, without its secrets."""
-        if SECRET_NAME.search(name):
+        if self.is_secret_name(name):
             self._on_secret("named")
             return REPLACEMENT
         return self(text)

@@ -129,9 +129,22 @@ class Scope(NamedTuple):
 
 
 _scope: ContextVar[Scope | None] = ContextVar("prefect_otel_status_scope", default=None)
-_bound: ContextVar[Mapping[str, Any]] = ContextVar(
-    "prefect_otel_status_bound", default=MappingProxyType({})
-)
+
+
+class Bound(NamedTuple):
+    """What is bound in a context, and the run that bound it.
+
+    A plain `bind(...)` lasts for the rest of its run, but a context may outlive
+    the run: what an ended run has bound is passed over.
+    """
+
+    values: Mapping[str, Any]
+    owner: RunHandle | None = None
+    outer: Bound | None = None
+
+
+_UNBOUND = Bound(MappingProxyType({}))
+_bound: ContextVar[Bound] = ContextVar("prefect_otel_status_bound", default=_UNBOUND)
 
 
 class RunRegistry:
@@ -292,10 +305,18 @@ def span_context_of(prefect_run: Any) -> SpanContext:
 
 def bound_now(handle: RunHandle | None) -> Mapping[str, Any]:
     """Everything bound for what is said now: from other processes, then from this one."""
-    bound = _bound.get()
+    bound = bound_here()
     if handle is None or not handle.inherited:
         return bound
     return {**handle.inherited, **bound}
+
+
+def bound_here() -> Mapping[str, Any]:
+    """What is bound in this context by runs that go on."""
+    bound = _bound.get()
+    while bound.owner is not None and bound.owner.ended:
+        bound = bound.outer or _UNBOUND
+    return bound.values
 
 
 def context_of_flow_run(flow: Any, flow_run: Any) -> Context:
@@ -312,36 +333,36 @@ def context_of_flow_run(flow: Any, flow_run: Any) -> Context:
     return context
 
 
-def bind(values: Mapping[str, Any]) -> Token[Mapping[str, Any]]:
-    """Add VALUES to what is bound in this context, until `unbind`."""
-    return _bound.set({**_bound.get(), **values})
+def bind(values: Mapping[str, Any], *, owner: RunHandle | None) -> Token[Bound]:
+    """Add VALUES to what is bound in this context, until `unbind` or the end of OWNER."""
+    return _bound.set(Bound({**bound_here(), **values}, owner, _bound.get()))
 
 
-def unbind(token: Token[Mapping[str, Any]]) -> None:
+def unbind(token: Token[Bound]) -> None:
     """Go back to what was bound before. Raises `ValueError` in another context."""
     _bound.reset(token)
 
 
 def bound_in_all(handle: RunHandle) -> dict[str, Any]:
     """Everything that was bound in a run, the latest last: what its end is told with."""
-    return {**handle.inherited, **handle.last_bound, **_bound.get()}
+    return {**handle.inherited, **handle.last_bound, **bound_here()}
 
 
 class Carried(NamedTuple):
     """What a thread started by a run must know of it."""
 
     scope: Scope | None
-    bound: Mapping[str, Any]
+    bound: Bound
 
 
-NOTHING = Carried(None, {})
+NOTHING = Carried(None, _UNBOUND)
 
 
 def carry(registry: RunRegistry) -> Carried | None:
     """What belongs to the current run; None where there is none."""
     scope = registry.scope()
     bound = _bound.get()
-    return Carried(scope, bound) if scope is not None or bound else None
+    return Carried(scope, bound) if scope is not None or bound.values else None
 
 
 def receive(carried: Carried) -> None:

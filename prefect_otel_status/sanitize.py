@@ -17,6 +17,9 @@ from prefect_otel_status.redact import Redactor
 TEXT_LIMIT = 4096
 LABEL_LIMIT = 200
 NAME_LIMIT = 128
+SECRET_LIMIT = 2048
+"""Characters beyond a cut in which a secret may end that began before it."""
+
 ATTRIBUTE_LIMIT = 64
 ITEM_LIMIT = 128
 TOO_MANY_ATTRIBUTES = "too_many_attributes"
@@ -69,21 +72,19 @@ def freeze(value: object) -> Any:
     """
     if type(value) in _SCALARS or value is None:
         return value
-    item = getattr(value, "item", None)
-    if callable(item) and getattr(value, "ndim", None) == 0:
-        return _freeze_number(item, value)
     if isinstance(value, (list, tuple, set, frozenset)):
         return _freeze_items(value)
-    return as_text(value)
+    return _freeze_number(value)
 
 
-def _freeze_number(item: Any, value: object) -> Any:
+def _freeze_number(value: Any) -> Any:
     # Scalars of numpy, torch and their like.
     try:
-        found = item()
+        if value.ndim == 0 and type(found := value.item()) in _SCALARS:
+            return found
     except Exception:
         return as_text(value)
-    return found if type(found) in _SCALARS else as_text(found)
+    return as_text(value)
 
 
 def _freeze_items(items: Any) -> tuple[Any, ...] | str:
@@ -115,14 +116,22 @@ def attribute(name: str, value: Any, *, redact: Redactor) -> Any:
     """VALUE of the attribute NAME, safe to send."""
     kind = type(value)
     if kind is str:
-        return redact.named(name, text(value))
+        return redact.named(name, text(value, limit=TEXT_LIMIT + SECRET_LIMIT))[:TEXT_LIMIT]
+    if redact.is_secret_name(name):
+        return redact.named(name, "")
     if kind is bool or kind is float:
         return value
     if kind is int:
         return value if -_INT_LIMIT <= value < _INT_LIMIT else str(value)[:TEXT_LIMIT]
     if kind is tuple:
-        return tuple(attribute(name, item, redact=redact) for item in value)
+        return _same_kind(tuple(attribute(name, item, redact=redact) for item in value))
     return redact.named(name, text(value))
+
+
+def _same_kind(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    # OpenTelemetry drops a sequence of several kinds; an integer that is too
+    # large has become text among integers.
+    return items if len({type(item) for item in items}) <= 1 else tuple(str(i) for i in items)
 
 
 def json_value(value: Any) -> Any:

@@ -95,13 +95,25 @@ class Settings(BaseSettings):
         10_000, ge=1, description="Statuses that may wait; beyond it only the totals are kept."
     )
     event_interval: float = Field(
-        1.0, ge=0, description="Least seconds between two Prefect events of one run."
+        1.0,
+        ge=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="Least seconds between two Prefect events of one run.",
     )
     handler_timeout: float = Field(
-        2.0, gt=0, description="Seconds that a state handler may take before its run goes on."
+        2.0,
+        gt=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="Seconds that a state handler may take before its run goes on.",
     )
     exit_timeout: float = Field(
-        2.0, gt=0, le=30, description="Most seconds that we delay a process's exit."
+        2.0,
+        gt=0,
+        le=30,
+        allow_inf_nan=False,
+        description="Most seconds that we delay a process's exit.",
     )
 
     @field_validator("stages", "levels", "labels", mode="before")
@@ -210,6 +222,6 @@ def _explain(error: ValidationError) -> str:
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
             near = difflib.get_close_matches(str(item["loc"][0]), Settings.model_fields, n=1)
-            message = "there is no such setting" + (f", did you mean {near[0]!r}?" if near else "")
+            message = "there is no such setting" + (f", perhaps {near[0]!r}" if near else "")
         parts.append(f"{name}: {message[:1].lower()}{message[1:]}")
     return "Bad setting: " + "; ".join(parts) + "."

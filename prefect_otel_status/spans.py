@@ -29,7 +29,7 @@ from opentelemetry.trace import (
 )
 from prefect.context import FlowRunContext, TaskRunContext
 
-from prefect_otel_status import idgen, runs, signals
+from prefect_otel_status import idgen, runs, sanitize, signals
 from prefect_otel_status.failure import exception_attributes, type_name
 from prefect_otel_status.ids import run_span_id_of, trace_id_of
 from prefect_otel_status.model import ERROR_RESULTS, FINAL_TYPES, result_of
@@ -95,7 +95,7 @@ class RunTracer(Tracer):
                 span_name(handle, self._runtime.bridge_owns_root),
                 context=plan.context,
                 kind=plan.kind,
-                attributes={**_without_internal(attributes), **self._attributes(handle)},
+                attributes={**self._prefects(attributes), **self._attributes(handle)},
                 links=plan.links,
                 start_time=start_time,
             )
@@ -152,6 +152,12 @@ class RunTracer(Tracer):
             return True
         decision = sampler.should_sample(None, trace_id, "RUN", SpanKind.SERVER, {}, [])
         return bool(decision.decision.is_sampled())
+
+    def _prefects(self, attributes: dict[str, Any]) -> dict[str, Any]:
+        """Prefect's own attributes; names of runs and labels may hold anything."""
+        clean = self._runtime.cleaner.attributes(_without_internal(attributes))
+        tags = attributes.get("prefect.tags")
+        return {**clean, "prefect.tags": [self._runtime.cleaner.line(tag) for tag in tags or ()]}
 
     def _attributes(self, handle: RunHandle) -> dict[str, Any]:
         return run_attributes(handle, self._runtime)
@@ -327,15 +333,15 @@ class RunSpan(Span):
 def span_name(handle: RunHandle, bridge_owns_root: bool) -> str:
     """The low-cardinality name of a run's span: `RUN <flow>`, `ATTEMPT <n>`, or the task's."""
     if handle.run.is_task:
-        return handle.run.task_name or "task"
+        return sanitize.line(handle.run.task_name or "task")
     if bridge_owns_root:
         return f"ATTEMPT {handle.attempt}"
-    return f"RUN {handle.run.flow_name}".rstrip()
+    return f"RUN {sanitize.line(handle.run.flow_name)}".rstrip()
 
 
 def run_attributes(handle: RunHandle, runtime: Runtime) -> dict[str, Any]:
     """What is known of the run now, under the conventions' names."""
-    run = handle.run
+    run = runtime.cleaner.run(handle.run) or handle.run
     found: dict[str, Any] = dict(runtime.cleaner.attributes(runtime.bound_in_all(handle)))
     if run.flow_name:
         found[signals.PIPELINE_NAME.name] = run.flow_name

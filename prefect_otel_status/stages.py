@@ -119,7 +119,8 @@ class stage:  # noqa: N801  (used like a function)
     def _span_attributes(self, runtime: Runtime, outer: Scope | None, name: str) -> dict[str, Any]:
         handle = outer.handle if outer is not None else None
         found = runtime.cleaner.attributes({**runtime.bound(handle), **self._attributes})
-        found.update(attributes_of.of_run(handle.run if handle is not None else None))
+        run = handle.run if handle is not None else None
+        found.update(attributes_of.of_run(runtime.cleaner.run(run)))
         found[signals.STAGE.name] = name
         return found
 

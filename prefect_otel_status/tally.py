@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
+from collections.abc import Callable
 
-from prefect_otel_status import signals
+from prefect_otel_status import sanitize, signals
+from prefect_otel_status.redact import Redactor
 from prefect_otel_status.signals import Metric
 
 logger = logging.getLogger("prefect_otel_status")
@@ -19,7 +21,8 @@ class Tally:
     time. Safe from any thread and after a fork.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, redact: Callable[[str], str] | None = None) -> None:
+        self._redact = redact or Redactor()
         self._lock = threading.RLock()  # a signal handler may count while we do
         self._counts: Counter[tuple[Metric, str]] = Counter()
         self._logged: set[str] = set()
@@ -42,7 +45,7 @@ class Tally:
             "Status telemetry failed at %s and goes on without: %s: %s",
             place,
             type(error).__name__,
-            _words_of(error),
+            sanitize.line(self._redact(_words_of(error)), limit=500),
         )
 
     def read(self) -> dict[tuple[Metric, str], int]:
@@ -63,6 +66,6 @@ class Tally:
 
 def _words_of(error: BaseException) -> str:
     try:
-        return str(error)[:500]
+        return str(error)[:2500]
     except Exception:
         return "(its message cannot be shown)"

@@ -130,10 +130,20 @@ def _fill_field(field: Field, attributes: Mapping[str, Any]) -> tuple[str, str |
     except Exception:
         return field.written, MISSING_FIELD
     try:
-        spec = field.spec.format_map(attributes) if "{" in field.spec else field.spec
+        spec = _fill_spec(field.spec, attributes)
         return format(_FORMATTER.convert_field(value, field.conversion), spec), None
     except Exception:
         return field.written, FAILED_FIELD
+
+
+def _fill_spec(spec: str, attributes: Mapping[str, Any]) -> str:
+    if "{" not in spec:
+        return spec
+    parts = _FORMATTER.parse(spec)
+    return "".join(
+        literal + ("" if name is None else str(_look_up(name, attributes)))
+        for literal, name, _, _ in parts
+    )
 
 
 def _look_up(name: str, attributes: Mapping[str, Any]) -> Any:

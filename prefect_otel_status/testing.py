@@ -40,6 +40,9 @@ class CaptureSink:
     def flush(self) -> None:
         """Nothing is held back."""
 
+    def after_fork(self) -> None:
+        self.records.clear()
+
     def tick(self, now: int) -> int | None:
         """Nothing is ever due."""
         return None

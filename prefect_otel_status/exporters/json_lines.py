@@ -45,7 +45,7 @@ class JsonLines:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         handle = os.open(self._path, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
         try:
-            os.write(handle, line.encode())
+            _write_whole(handle, line.encode())
         finally:
             os.close(handle)
 
@@ -55,6 +55,12 @@ class JsonLines:
                 os.replace(self._path, self._path.with_name(self._path.name + ".1"))
         except FileNotFoundError:
             return
+
+
+def _write_whole(handle: int, line: bytes) -> None:
+    written = os.write(handle, line)
+    while written < len(line):  # a disk that is nearly full takes a part
+        written += os.write(handle, line[written:])
 
 
 def to_json(message: Any) -> Any:

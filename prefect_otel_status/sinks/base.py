@@ -24,5 +24,8 @@ class Sink(Protocol):
     def flush(self) -> None:
         """Pass on whatever is held back. Called at a run's end and at exit."""
 
+    def after_fork(self) -> None:
+        """Forget what a parent process held back: it is the parent that passes it on."""
+
     def tick(self, now: int) -> int | None:
         """Pass on what is due at NOW; return when to call again, or None. Nanoseconds."""

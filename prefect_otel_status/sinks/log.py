@@ -45,6 +45,9 @@ class LogSink:
     def flush(self) -> None:
         """Nothing is held back."""
 
+    def after_fork(self) -> None:
+        """Nothing is held back."""
+
     def tick(self, now: int) -> int | None:
         """Nothing is ever due."""
         return None

@@ -76,22 +76,22 @@ class MetricSink:
         self._extra = tuple(signals.BOUND_NAMES.get(label, label) for label in extra_labels)
         self._budgets: dict[Metric, LabelBudgets] = {}
         self._counts: Counter[tuple[Metric, Labels]] = Counter()
+        self._gauges: dict[tuple[Metric, Labels], tuple[int, float]] = {}
         self._shown: Counter[tuple[Metric, str]] = Counter()
 
     def accept(self, batch: Sequence[Envelope]) -> None:
         """Add BATCH to the numbers."""
         statuses: dict[Any, list[Status]] = {}
-        try:
-            for envelope in batch:
-                record = envelope.clean()
-                if isinstance(record, Status):
-                    statuses.setdefault(self._group_of(record), []).append(record)
-                else:
-                    self._add(record)
-            for group in statuses.values():
-                self._statuses(group)
-        finally:
-            self._write_counts()
+        for envelope in batch:
+            record = envelope.clean()
+            if isinstance(record, Status):
+                statuses.setdefault(self._group_of(record), []).append(record)
+            else:
+                self._guard(lambda record=record: self._add(record))  # type: ignore[misc]
+        for group in statuses.values():
+            self._guard(lambda group=group: self._statuses(group))  # type: ignore[misc]
+        self._write_gauges()
+        self._write_counts()
 
     def add_folded(self, counts: Mapping[Any, int]) -> None:
         """Add statuses of which only the totals were kept, by run, stage, level and template."""
@@ -105,6 +105,11 @@ class MetricSink:
     def flush(self) -> None:
         """Show what the tally has counted since."""
         self._write_counts()
+
+    def after_fork(self) -> None:
+        """Begin anew: the parent's counts are the parent's to show."""
+        self._counts.clear()
+        self._shown.clear()
 
     def tick(self, now: int) -> int | None:
         """Nothing is ever due."""
@@ -136,10 +141,25 @@ class MetricSink:
         self._count(signals.MESSAGES, last.run, last.bound, labels, len(group))
         if last.run is None:
             return
-        self._set(signals.LAST_MESSAGE, last.run, last.bound, {}, last.timestamp / 1e9)
-        if last.progress is not None:
-            stage = {signals.STAGE: last.stage}
-            self._set(signals.PROGRESS_RATIO, last.run, last.bound, stage, last.progress)
+        self._newest(signals.LAST_MESSAGE, last, {}, last.timestamp / 1e9)
+        for status in reversed(group):
+            if status.progress is not None:
+                stage = {signals.STAGE: status.stage}
+                self._newest(signals.PROGRESS_RATIO, status, stage, status.progress)
+                break
+
+    def _newest(
+        self, metric: Metric, status: Status, labels: Mapping[Attribute, Any], value: float
+    ) -> None:
+        """Keep VALUE for the gauge METRIC, unless a newer one of the batch is there."""
+        key = metric, self._labels(metric, status.run, status.bound, labels)
+        if status.timestamp >= self._gauges.get(key, (0, 0.0))[0]:
+            self._gauges[key] = status.timestamp, value
+
+    def _write_gauges(self) -> None:
+        gauges, self._gauges = self._gauges, {}
+        for (metric, labels), (_, value) in gauges.items():
+            self._guard(lambda m=metric, k=labels, v=value: self._instruments.set(m, k, v))  # type: ignore[misc]
 
     def _transition(self, transition: Transition) -> None:
         if transition.run.is_task:
@@ -238,8 +258,15 @@ class MetricSink:
     def _write_counts(self) -> None:
         counts, self._counts = self._counts, Counter()
         for (metric, labels), amount in counts.items():
-            self._instruments.count(metric, labels, amount)
+            self._guard(lambda m=metric, k=labels, n=amount: self._instruments.count(m, k, n))  # type: ignore[misc]
         self._write_tally()
+
+    def _guard(self, call: Callable[[], None]) -> None:
+        """CALL; one series that is refused must not keep the others back."""
+        try:
+            call()
+        except Exception as error:
+            self._tally.failed(self.name, error)
 
     def _write_tally(self) -> None:
         for (metric, label), total in self._tally.read().items():

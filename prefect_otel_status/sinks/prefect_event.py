@@ -19,6 +19,11 @@ PAYLOAD_VERSION = 1
 SIZE_LIMIT = 200_000
 """Bytes of an event's payload. A stock subscriber is cut off above 1 MiB; 256 kB is safe."""
 
+_VALUES_LIMIT = 50_000
+"""Bytes of one status's attributes in an event."""
+
+CUT = "cut_attributes"
+
 _NANOSECONDS = 1_000_000_000
 
 Emit = Callable[[Run, dict[str, Any]], None]
@@ -61,21 +66,33 @@ class PrefectEventSink:
 
     def flush(self) -> None:
         """Send everything."""
-        for pending in self._pending.values():
-            self._send(pending)
+        pending, self._pending = self._pending, {}
+        self._send_all(list(pending.values()))
+
+    def after_fork(self) -> None:
+        """Forget the parent's statuses."""
         self._pending.clear()
 
     def tick(self, now: int) -> int | None:
         """Send what is due at NOW; forget runs that were silent for an interval."""
-        for key, pending in list(self._pending.items()):
-            if pending.due > now:
-                continue
+        due = [pending for pending in self._pending.values() if pending.due <= now]
+        for pending in due:
             if not pending.payloads:
-                del self._pending[key]
-                continue
-            self._send(pending)
+                del self._pending[pending.run.id]
             pending.due = now + self._interval
+        self._send_all(due)
         return min((pending.due for pending in self._pending.values()), default=None)
+
+    def _send_all(self, pending: Sequence[_Pending]) -> None:
+        """Send each run's; one that fails does not keep the others back."""
+        errors = []
+        for each in pending:
+            try:
+                self._send(each)
+            except Exception as error:  # noqa: PERF203  (one run's failure is its own)
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def _hold(self, status: Status, run: Run, context: Context) -> _Pending:
         pending = self._pending.get(run.id)
@@ -109,12 +126,28 @@ def to_payload(status: Status) -> dict[str, Any]:
     for name in ("event", "stage", "progress"):
         if (value := getattr(status, name)) is not None:
             payload[name] = json_value(value)
+    flags = list(status.flags)
     for name in ("attributes", "bound"):
         if values := getattr(status, name):
-            payload[name] = {key: json_value(value) for key, value in values.items()}
-    if status.flags:
-        payload["flags"] = list(status.flags)
+            kept = {key: json_value(value) for key, value in values.items()}
+            payload[name], is_cut = _within(kept, _VALUES_LIMIT)
+            flags += [CUT] if is_cut else []
+    if flags:
+        payload["flags"] = flags
     return payload
+
+
+def _within(values: dict[str, Any], limit: int) -> tuple[dict[str, Any], bool]:
+    """VALUES, less the largest of them where all together have more than LIMIT bytes."""
+    sizes = {name: len(msgspec.json.encode(value)) for name, value in values.items()}
+    total = sum(sizes.values())
+    kept = dict(values)
+    for name in sorted(sizes, key=lambda name: -sizes[name]):
+        if total <= limit:
+            break
+        total -= sizes[name]
+        del kept[name]
+    return kept, len(kept) < len(values)
 
 
 def _chunks(payloads: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

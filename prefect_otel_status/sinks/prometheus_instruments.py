@@ -14,6 +14,8 @@ from prefect_otel_status.sinks.metric import Labels
 
 _made: WeakKeyDictionary[CollectorRegistry, dict[Metric, Any]] = WeakKeyDictionary()
 _lock = threading.Lock()
+_RESERVED = frozenset({"le", "quantile"})
+_FREE = re.compile(r"(?!__)[a-zA-Z_]")
 
 
 class PrometheusInstruments:
@@ -64,4 +66,6 @@ class PrometheusInstruments:
 
 
 def _label(name: str) -> str:
-    return re.sub(r"\W", "_", name, flags=re.ASCII)
+    """NAME as Prometheus allows it; `le` and names with two leading underscores are its own."""
+    safe = re.sub(r"\W", "_", name, flags=re.ASCII)
+    return f"bound_{safe.lstrip('_')}" if safe in _RESERVED or not _FREE.match(safe) else safe

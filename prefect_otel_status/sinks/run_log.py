@@ -44,23 +44,31 @@ class RunLogSink:
 
     def accept(self, batch: Sequence[Envelope]) -> None:
         """Write the statuses of BATCH."""
-        shown: list[tuple[logging.Logger, Status]] = []
+        shown: list[tuple[logging.Logger, logging.LogRecord]] = []
         for envelope in batch:
             status = envelope.clean()
             if isinstance(status, Status) and status.run and status.origin in SPOKEN:
                 logger = logging.getLogger(f"prefect.{status.run.kind}_runs")
                 if logger.isEnabledFor(_LEVELS[status.level]) and not logger.disabled:
-                    self._keep(logger, status, status.run, envelope.context)
-                    shown.append((logger, status))
+                    record = make_record(logger.name, status, status.run)
+                    if envelope.context is not None and _goes_to_api(logger, record):
+                        self._context = envelope.context
+                        self._lines.append(to_line(logger.name, status, status.run))
+                    shown.append((logger, record))
         if self._console:
             _show(shown)
 
     def flush(self) -> None:
         """Send every line that is held back."""
         lines, self._lines = self._lines, []
-        if self._context is not None:
+        context, self._context = self._context, None  # it holds the run's parameters
+        if context is not None:
             for start in range(0, len(lines), _LINES_AT_ONCE):
-                self._post(lines[start : start + _LINES_AT_ONCE], self._context)
+                self._post(lines[start : start + _LINES_AT_ONCE], context)
+
+    def after_fork(self) -> None:
+        """Forget the parent's lines."""
+        self._lines, self._context = [], None
 
     def tick(self, now: int) -> int | None:
         """Send what is due at NOW."""
@@ -71,13 +79,6 @@ class RunLogSink:
             self._due = now + _INTERVAL
             return None
         return self._due
-
-    def _keep(
-        self, logger: logging.Logger, status: Status, run: Run, context: Context | None
-    ) -> None:
-        if context is not None and any(_is_api(handler) for handler in logger.handlers):
-            self._context = context
-            self._lines.append(to_line(logger.name, status, run))
 
 
 def to_line(logger: str, status: Status, run: Run) -> Line:
@@ -135,17 +136,23 @@ def _is_api(handler: logging.Handler) -> bool:
     return isinstance(handler, APILogHandler)
 
 
-def _show(shown: Sequence[tuple[logging.Logger, Status]]) -> None:
+def _takes(handler: logging.Handler, record: logging.LogRecord) -> bool:
+    """Whether HANDLER would show RECORD, by its level and its filters."""
+    return record.levelno >= handler.level and bool(handler.filter(record))
+
+
+def _goes_to_api(logger: logging.Logger, record: logging.LogRecord) -> bool:
+    return any(_is_api(handler) and _takes(handler, record) for handler in logger.handlers)
+
+
+def _show(shown: Sequence[tuple[logging.Logger, logging.LogRecord]]) -> None:
     plain: dict[Any, list[str]] = {}
-    for logger, status in shown:
-        assert status.run is not None
-        record = make_record(logger.name, status, status.run)
+    for logger, record in shown:
         for handler in _handlers(logger):
-            if record.levelno >= handler.level and not _is_api(handler):
+            if not _is_api(handler) and _takes(handler, record):
                 _show_one(handler, record, plain)
     for stream, lines in plain.items():
-        stream.write("".join(lines))
-        stream.flush()
+        _write(stream, "".join(lines))
 
 
 def _show_one(handler: Any, record: logging.LogRecord, plain: dict[Any, list[str]]) -> None:
@@ -156,6 +163,15 @@ def _show_one(handler: Any, record: logging.LogRecord, plain: dict[Any, list[str
         plain.setdefault(handler.console.file, []).append(handler.format(record) + "\n")
     else:
         handler.handle(record)
+
+
+def _write(stream: Any, text: str) -> None:
+    try:
+        stream.write(text)
+    except UnicodeEncodeError:
+        encoding = getattr(stream, "encoding", None) or "ascii"
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()
 
 
 def _handlers(logger: logging.Logger) -> Iterator[logging.Handler]:
