@@ -15,10 +15,10 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,13 +74,23 @@ def measure(*, rounds: int, calls: int) -> tuple[list[Cost], list[Cost]]:
                 by_hand.append(first)
                 ours.append(second)
 
-    # What is written to the console is part of the cost, but not of the report.
-    saved, sys.stderr = sys.stderr, Path(os.devnull).open("w")  # noqa: SIM115
-    try:
+    with nothing_shown():
         benchmark()
-    finally:
-        sys.stderr = saved
     return by_hand, ours
+
+
+@contextmanager
+def nothing_shown() -> Iterator[None]:
+    """Send the console's lines to nowhere: writing them is part of the cost, not of the report."""
+    saved = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
 
 
 def one_round(call: Callable[[], object], calls: int, drained: Callable[[], object]) -> Cost:
@@ -144,13 +154,15 @@ def drain() -> None:
 
 
 def drain_prefect() -> None:
-    """Wait until Prefect's own queues are empty."""
+    """Wait until Prefect's own queues are empty, for at most ten seconds."""
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
 
-    EventsWorker.instance().wait_until_empty()
-    APILogWorker.instance().wait_until_empty()
-    time.sleep(0.3)  # what leaves the queues is still being sent
+    deadline = time.monotonic() + 10
+    for worker in (EventsWorker.instance(), APILogWorker.instance()):
+        while not worker._queue.empty() and time.monotonic() < deadline:
+            time.sleep(0.02)
+    time.sleep(0.5)  # what has left the queues is still being sent
 
 
 def report(by_hand: list[Cost], ours: list[Cost]) -> None:

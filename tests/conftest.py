@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.support.receiver import Received, otlp_receiver
 from tests.support.server import environment, prefect_server
+from tests.support.telling import Told
 
 ROOT = Path(__file__).parent.parent
 FLOWS = Path(__file__).parent / "flows"
@@ -58,6 +60,28 @@ def otlp_env(flow_env: dict[str, str], received: Received) -> dict[str, str]:
         "OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint,
         "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
     }
+
+
+@pytest.fixture
+def tell() -> Iterator[Callable[..., Told]]:
+    """Makes a runtime with the settings given the one of this process, until the test ends."""
+    with ExitStack() as stack:
+        yield lambda **settings: stack.enter_context(Told(**settings).in_use())
+
+
+@pytest.fixture
+def told(tell: Callable[..., Told]) -> Told:
+    """What this process is told, with the usual settings."""
+    return tell()
+
+
+@pytest.fixture
+def prefect_here(prefect_api: str, prefect_home: Path) -> Iterator[str]:
+    """Flows that run in this process do so against the real server."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: prefect_api, PREFECT_HOME: prefect_home}):
+        yield prefect_api
 
 
 def run_flow(

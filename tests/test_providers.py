@@ -24,7 +24,7 @@ from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from prefect_otel_status.providers import _Builder, provide, run_all, warn_of_propagators
+from prefect_otel_status.providers import provide, run_all, warn_of_propagators
 from prefect_otel_status.settings import Settings
 from prefect_otel_status.tally import Tally
 
@@ -204,6 +204,7 @@ def test_the_standard_variables_are_followed() -> None:
         ("OTEL_LOGS_EXPORTER", "jaeger"),
         ("OTEL_BSP_SCHEDULE_DELAY", "soon"),
         ("OTEL_BSP_SCHEDULE_DELAY", "-1"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "0"),
     ],
 )
 def test_a_bad_variable_is_named_and_leaves_nothing_half_made(
@@ -228,13 +229,6 @@ def test_a_bad_variable_is_named_and_leaves_nothing_half_made(
 # --- the resource --------------------------------------------------------------
 
 
-@pytest.fixture
-def plain_environ(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES", "PREFECT__DEPLOYMENT_NAME"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.mark.usefixtures("plain_environ")
 @pytest.mark.parametrize(
     ("environ", "service"),
     [
@@ -249,13 +243,14 @@ def plain_environ(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_the_service_is_named_by_the_variables_or_the_deployment(
-    environ: dict[str, str], service: str, monkeypatch: pytest.MonkeyPatch
+    environ: dict[str, str], service: str, tmp_path: Path
 ) -> None:
-    for name, value in environ.items():
-        monkeypatch.setenv(name, value)
-    resource = _Builder(Settings(), Tally(), os.environ, [], False)._resource()
-    assert resource.attributes["service.name"] == service
-    assert "deployment.environment.name" not in resource.attributes
+    script = """
+        found = provide(Settings(), Tally()).tracer.resource.attributes
+        tell(service=found["service.name"], bound="deployment.environment.name" in found)
+    """
+    found = in_process(script, PREFECT_OTEL_STATUS_FOLDER=str(tmp_path), **environ)
+    assert found == {"service": service, "bound": False}
 
 
 # --- propagators ---------------------------------------------------------------

@@ -26,7 +26,8 @@ MADE: dict[str, st.SearchStrategy[tuple[str, str]]] = {
     "slack_token": TOKEN.map(lambda body: (f"xoxb-{body}", body)),
     "prefect_key": TOKEN.map(lambda body: (f"pnu_{body}", body)),
     "api_key": TOKEN.map(lambda body: (f"sk-proj-{body}", body)),
-    "authorization": TOKEN.map(lambda body: (f"Bearer {body}", body)),
+    "authorization": TOKEN.map(lambda body: (f"Authorization: Token {body}", body)),
+    "bearer": TOKEN.map(lambda body: (f"Bearer {body}", body)),
     "url_credentials": PASSWORD.map(lambda word: (f"amqp://user:{word}@host/x", f":{word}@")),
     "password": PASSWORD.map(lambda word: (f"password={word}", word)),
 }

@@ -133,7 +133,7 @@ def test_safe_text_is_left_alone(value: str) -> None:
         (2**70, 2**70),
         (Number(3), 3),
         (Number(0.5), 0.5),
-        (Number([1]), "[1]"),
+        (Number([1]), "a number"),
         (Number(RuntimeError("no item")), "a number"),
         ([1, 2], (1, 2)),
         ((0.5, 1.5), (0.5, 1.5)),

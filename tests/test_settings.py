@@ -222,7 +222,7 @@ def test_names_are_taken_as_a_sequence_too() -> None:
         (
             {"trace_rot": "bridge"},
             "Bad setting: PREFECT_OTEL_STATUS_TRACE_ROT: "
-            "there is no such setting, did you mean 'trace_root'?",
+            "there is no such setting, perhaps 'trace_root'.",
         ),
         ({"xyzzy": 1}, "Bad setting: PREFECT_OTEL_STATUS_XYZZY: there is no such setting."),
     ],

@@ -78,7 +78,8 @@ SECRETS: dict[str, str] = {
     "slack_token": "xoxb-123456789012-abcdefABCDEF",
     "prefect_key": "pnu_AbCdEfGhIjKlMnOpQrStUvWxYz0123456789",
     "api_key": "sk-proj-abcdEFGH1234567890ijkl",
-    "authorization": "Bearer dGhpc2lzYXNlY3JldA==",
+    "authorization": "Authorization: dGhpc2lzYXNlY3JldA==",
+    "bearer": "Bearer dGhpc2lzYXNlY3JldA==",
     "url_credentials": "postgresql://admin:hunter22@db.example.com:5432/app",
     "password": "password=hunter22",
 }
@@ -88,6 +89,7 @@ SECRET_PARTS: dict[str, str] = {
     **SECRETS,
     "private_key": "MIIEpAIBAAKCAQEA7",
     "authorization": "dGhpc2lzYXNlY3JldA",
+    "bearer": "dGhpc2lzYXNlY3JldA",
     "url_credentials": "hunter22",
     "password": "hunter22",
 }
