@@ -99,7 +99,8 @@ class RunHandle:
         """Let go of what Prefect's contexts hold, the run's parameters and results among it."""
         self._attempt = self.attempt
         self.ended = True
-        self.context = self.prefect_run = self.last_state = None
+        self.context = self.prefect_run = self.last_state = self.latest = None
+        self.buffer = EventBuffer()
 
     def next_sequence(self) -> tuple[int, int]:
         """The attempt, and the number of the next status within it."""

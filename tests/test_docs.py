@@ -1,4 +1,4 @@
-"""The documentation: what is generated is as it would be, links lead somewhere, code runs as printed."""
+"""The documentation: generated pages are up to date, links lead to files, code runs as printed."""
 
 from __future__ import annotations
 

@@ -7,14 +7,16 @@ from prefect_otel_status import bind, flow_hooks, gate, stage, status, task_hook
 batches = range(3)
 
 
+# fmt: off
 def my_state_handler(task, old_state, new_state):
     if new_state.is_running: status("Task is now running")  # noqa: E701
     elif new_state.is_failed: status("Task failed, see its logs", level="error")  # noqa: E701
+# fmt: on
 
 
 @task(**task_hooks(handler=my_state_handler), retries=2)
 def evaluate(model: str) -> float:
-    for batch in track(batches, "Evaluating {model}", model=model):
+    for batch in track(batches, "Evaluating {model}", model=model):  # noqa: B007
         ...
     status("Scored {model}: {accuracy:.1%}", model=model, accuracy=0.93)
     return 0.93

@@ -11,7 +11,8 @@ from prefect_otel_status import bind, flow_hooks, stage, status
 @flow(**flow_hooks())
 def million(count: int):
     for number in range(count):
-        status(f"Distinct {chr(97 + number % 26)}{_letters(number)} {number}", stage=_letters(number))
+        letters = _letters(number)
+        status(f"Distinct {letters} {number}", stage=letters)
         if number % 2000 == 0:
             runtime.get().recorder.flush(30)  # the flow's own work would take this time
     for number in range(300):

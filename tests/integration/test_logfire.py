@@ -47,7 +47,7 @@ print("SPANS=" + json.dumps([
         "run": (span.attributes or {}).get("cicd.pipeline.run.id"),
         "parent": next((p.name for p in exporter.exported_spans
                         if span.parent and p.context.span_id == span.parent.span_id), None),
-        "said": [event.name for event in span.events if "prefect_status.message" in event.attributes],
+        "said": [e.name for e in span.events if "prefect_status.message" in e.attributes],
     }
     for span in exporter.exported_spans
     if (span.attributes or {}).get("logfire.span_type") != "pending_span"

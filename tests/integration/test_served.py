@@ -77,7 +77,8 @@ def prometheus(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iter
     config = folder / "prometheus.yml"
     config.write_text(
         "global: {scrape_interval: 1s}\n"
-        f"scrape_configs: [{{job_name: flows, static_configs: [{{targets: ['{served.metrics}']}}]}}]\n"
+        "scrape_configs:\n"
+        f"  - {{job_name: flows, static_configs: [{{targets: ['{served.metrics}']}}]}}\n"
     )
     address = f"127.0.0.1:{free_port()}"
     command = [

@@ -89,7 +89,9 @@ class Told:
 
     def tally(self, metric: Metric) -> dict[str, int]:
         """What went wrong, by label."""
-        return {label: n for (kind, label), n in self.runtime.tally.read().items() if kind is metric}
+        return {
+            label: n for (kind, label), n in self.runtime.tally.read().items() if kind is metric
+        }
 
     @contextmanager
     def in_use(self) -> Iterator[Told]:
@@ -115,6 +117,12 @@ class Told:
             with use_span(telemetry.span):
                 yield flow_run
             telemetry.end_span_on_success()
+
+    @contextmanager
+    def in_run_again(self, flow: Flow[..., Any], flow_run: FlowRun) -> Iterator[None]:
+        """Prefect's context of FLOW_RUN once more, without a span."""
+        with FlowRunContext.model_construct(flow=flow, flow_run=flow_run, parameters={}):
+            yield
 
     def telemetry(self) -> RunTelemetry:
         """Prefect's own telemetry of a run, with our tracer."""
