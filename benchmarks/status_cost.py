@@ -73,6 +73,7 @@ def measure(*, rounds: int, calls: int) -> tuple[list[Cost], list[Cost]]:
             if number:
                 by_hand.append(first)
                 ours.append(second)
+        drain()
 
     with nothing_shown():
         benchmark()

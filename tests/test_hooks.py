@@ -12,17 +12,15 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from prefect import Flow, Task, flow, task
-from prefect.context import FlowRunContext
+from prefect import flow, task
 from prefect.states import Completed, Crashed, Failed, Pending, Running, State
 
 from prefect_otel_status import flow_hooks, runs, signals, stage, status, task_hooks
-from prefect_otel_status import runtime as runtime_module
 from prefect_otel_status.hooks import FlowHook, OwnHook, TaskHook, with_ours
 from prefect_otel_status.ids import trace_id_of
 from prefect_otel_status.model import Run, Transition
 from tests.support.hostile import VALUES
-from tests.support.records import FLOW_RUN_ID, TASK_RUN_ID, flow_run, task_run
+from tests.support.records import FLOW_RUN_ID, flow_run, task_run
 from tests.support.telling import Told, a_flow_run, a_task_run, in_task
 
 Tell = Callable[..., Told]
@@ -418,7 +416,7 @@ def test_what_an_own_hook_raises_is_prefects_to_deal_with(told: Told) -> None:
     def refuse(flow: Any, flow_run: Any, state: Any) -> None:
         raise error
 
-    with pytest.raises(ValueError) as caught:  # noqa: PT011  # its identity is checked
+    with pytest.raises(ValueError) as caught:  # its identity is checked
         OwnHook(refuse)(train, a_flow_run(), Running())
     assert caught.value is error
     assert runs.current_scope() is None
@@ -507,11 +505,8 @@ def test_a_tasks_span_ends_with_its_hook(told: Told) -> None:
         status("said in the terminal hooks")
         scored.on_completion_hooks[-1](scored, run, Completed())
         assert [span.name for span in told.exporter.get_finished_spans()] == ["score"]
-    events = [event.name for event in told.spans["score"].events]
-    assert events == ["said in the terminal hooks", "Completed"] or set(events) == {
-        "said in the terminal hooks",
-        "Completed",
-    }
+    events = {event.name for event in told.spans["score"].events}
+    assert events == {"said in the terminal hooks", "Completed"}
 
 
 def test_the_link_to_the_trace_is_made_where_an_address_is_set(
@@ -522,9 +517,10 @@ def test_the_link_to_the_trace_is_made_where_an_address_is_set(
     links: list[str] = []
     monkeypatch.setattr(artifact, "_create_link", links.append)
     told = tell(trace_url="http://ui/{trace_id}")
-    hook, run = FlowHook(), a_flow_run()
-    hook(train, run, Running())
-    hook(train, run, Completed())
+    hook = FlowHook()
+    with told.run_of(train) as run:
+        hook(train, run, Running())
+        hook(train, run, Completed())
     assert told.runtime.background.flush(10)
     assert links == [f"http://ui/{trace_id_of(FLOW_RUN_ID):032x}"]
 
@@ -535,11 +531,8 @@ def test_the_link_to_the_trace_is_made_where_an_address_is_set(
 @pytest.mark.server
 @pytest.mark.usefixtures("prefect_here")
 def test_prefects_engine_calls_all_of_it(told: Told) -> None:
-    seen: list[str] = []
-
     async def own(flow: Any, flow_run: Any, state: Any) -> None:
         status("own hook: {state}", state=state.name)
-        seen.append(FlowRunContext.get() is None and "no context" or "context")
 
     @task(**task_hooks())
     def step() -> int:
@@ -568,15 +561,7 @@ def test_prefects_engine_calls_all_of_it(told: Told) -> None:
     assert {said.run.flow_name for said in told.statuses if said.run} == {"whole"}
     assert sorted(told.spans) == ["RUN whole", "step"]
     assert told.tally(signals.PROCESS_FAILURES) == {}
-    assert len(seen) == 1
 
 
 def _told_states(obj: Any, old_state: Any, new_state: Any) -> None:
     status("{name}: {old} to {new}", name=obj.name, old=old_state.name, new=new_state.name)
-
-
-def test_the_runtime_in_use_is_the_one_that_tells(told: Told) -> None:
-    assert runtime_module.get() is told.runtime
-    assert isinstance(train, Flow)
-    assert isinstance(score, Task)
-    assert str(a_task_run().id) == TASK_RUN_ID
