@@ -101,5 +101,5 @@ class _Named(dict[str, Any]):
         self[signals.DECISION.name] = "pass" if judged.passed else "fail"
         self._fields = {"gate": judged.name, "score": judged.score, "threshold": judged.threshold}
 
-    def __missing__(self, name: str) -> Any:
-        return self._fields[name]
+    def __getitem__(self, name: str) -> Any:
+        return self._fields[name] if name in self._fields else super().__getitem__(name)

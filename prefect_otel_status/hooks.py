@@ -272,8 +272,7 @@ class HookCall:
         if not message or _PREFECTS_WORDS.match(message):
             return
         failed = result_of(self._state.type.value, self._state.name or "") in ERROR_RESULTS
-        escaped = message.replace("{", "{{").replace("}", "}}")
-        say(self._runtime, escaped, {}, level="error" if failed else "info", origin="state")
+        say(self._runtime, message, {}, level="error" if failed else "info", origin="state")
 
 
 def forced_scope(handle: RunHandle) -> Scope:

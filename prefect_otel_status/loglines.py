@@ -65,10 +65,9 @@ def _say(
     runtime: Runtime, record: logging.LogRecord, words: str, text: str | None, scope: Scope | None
 ) -> None:
     # The unfilled text, with its %s, is the template where there is one.
-    template = _escape(text if text is not None else words)
     say(
         runtime,
-        template,
+        text if text is not None else words,
         {},
         level=_level(record.levelno),
         origin="log",
@@ -76,10 +75,6 @@ def _say(
         timestamp=int(record.created * 1e9),
         message=words,
     )
-
-
-def _escape(text: str) -> str:
-    return text.replace("{", "{{").replace("}", "}}")
 
 
 def _scope_of(runtime: Runtime, record: logging.LogRecord) -> Scope | None:

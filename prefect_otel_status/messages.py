@@ -24,6 +24,9 @@ BAD_PROGRESS = "bad_progress"
 
 _SILENT = Status(template="", message="")
 _ALIASES = {"warn": "warning", "fatal": "critical", "err": "error"}
+_LITERAL = frozenset({"log", "state"})
+"""Where a text comes from that was never meant as a template: its braces are its own."""
+
 _MESSAGE_LIMIT = 4 * sanitize.TEXT_LIMIT
 
 
@@ -134,9 +137,13 @@ def _build(
     timestamp: int,
     flags: tuple[str, ...],
 ) -> Status:
-    filled = templates.fill(_as_template(template), attributes)
+    text = _as_template(template)
+    if origin in _LITERAL:
+        filled = templates.Filled(templates.fingerprint(text), text, ())
+    else:
+        filled = templates.fill(text, attributes)
     flags += filled.flags
-    if level not in runtime.levels:
+    if type(level) is not str or level not in runtime.levels:
         level, flags = known_level(runtime, level, flags)
     if progress is not None:
         progress, flags = _known_progress(progress, flags)
@@ -187,7 +194,7 @@ def known_level(
 def _known_progress(progress: Any, flags: tuple[str, ...]) -> tuple[float | None, tuple[str, ...]]:
     try:
         value = float(progress)
-    except (TypeError, ValueError):
+    except Exception:
         return None, (*flags, BAD_PROGRESS)
     if 0.0 <= value <= 1.0:
         return value, flags

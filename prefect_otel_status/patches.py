@@ -82,6 +82,8 @@ def _get_tracer(*args: Any, **kwargs: Any) -> Any:
     original = _real_get_tracer or get_tracer
     if not runtime.enabled:
         return original(*args, **kwargs)
+    # Prefect sets its logging up after plugins have run, and drops our handler.
+    runtime.guard("run_logs", loglines.install)
 
     def wrapped() -> RunTracer:
         return RunTracer(runtime.providers().tracer.get_tracer(*args, **kwargs), runtime)
@@ -95,7 +97,7 @@ def _update_run_name(wrapped: Callable[..., Any], instance: Any, args: Any, kwar
     if not isinstance(span, RunSpan):
         return wrapped(*args, **kwargs)
     name = args[0] if args else kwargs.get("name", "")
-    return span.set_attribute(PREFECT_RUN_NAME.name, name)
+    return span.set_attribute(PREFECT_RUN_NAME.name, runtime_module.get().cleaner.line(name))
 
 
 def _create_flow_run(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:

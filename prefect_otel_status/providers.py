@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from opentelemetry import _logs, metrics, propagate, trace
@@ -62,6 +62,24 @@ def provide(
     )
 
 
+def renew_meter(current: Providers, settings: Settings, tally: Tally) -> Providers:
+    """CURRENT with a meter provider of the child's own, where the one there is ours.
+
+    A forked child would go on with its parent's totals, and count them twice.
+    """
+    if not any(current.meter is owned for owned in current.owned):
+        return current
+    owned = [provider for provider in current.owned if provider is not current.meter]
+    builder = _Builder(settings, tally, os.environ, owned, False, Plan.read(os.environ))
+    return replace(current, meter=builder.renew_meter(), owned=tuple(owned))
+
+
+def _is_placeholder(provider: Any, home: str) -> bool:
+    """Whether PROVIDER only stands for one that is set later; Logfire's are called alike."""
+    kind = type(provider)
+    return "Proxy" in kind.__name__ and kind.__module__.startswith(home)
+
+
 @dataclass(frozen=True)
 class Plan:
     """What the standard variables ask for."""
@@ -112,15 +130,21 @@ class _Builder:
 
     def meter(self) -> Any:
         current = metrics.get_meter_provider()
-        if self._disabled or type(current).__name__ != "_ProxyMeterProvider":
+        if self._disabled or not _is_placeholder(current, "opentelemetry.metrics"):
             return current
         return self._own(self._new_meter(), metrics.set_meter_provider)
 
     def logger(self) -> Any:
         current = _logs.get_logger_provider()
-        if self._disabled or type(current).__name__ != "ProxyLoggerProvider":
+        if self._disabled or not _is_placeholder(current, "opentelemetry._logs"):
             return current
         return self._own(self._new_logger(), _logs.set_logger_provider)
+
+    def renew_meter(self) -> Any:
+        """A meter provider for a forked child, that is not the global one."""
+        provider = self._new_meter()
+        self._owned.append(provider)
+        return provider
 
     def _own(self, provider: Any, publish: Callable[[Any], None]) -> Any:
         self._owned.append(provider)

@@ -83,6 +83,7 @@ class Runtime:
         self._default_bound = _default_bound(settings)
         self.levels = frozenset(settings.levels) & frozenset(LEVELS)
         self._closed = False
+        self._forked = False
 
     @property
     def enabled(self) -> bool:
@@ -163,13 +164,13 @@ class Runtime:
         self.recorder.after_fork()
         self.background.after_fork()
         self._providers_lock = threading.RLock()
+        self._forked = True
 
     def _provide(self) -> Providers:
         providers.warn_of_propagators()
         made = providers.provide(self.settings, self.tally, **self._given)
         if made.owned:
             install_sigterm(self)
-        register_exit(self)
         return made
 
     def _make_sinks(self, emit_event: Any) -> list[Sink]:
@@ -222,6 +223,9 @@ class Runtime:
         return None if value is None else self.cleaner.line(value)
 
     def _meter(self) -> metrics.Meter:
+        if self._forked and self._providers is not None:
+            self._forked = False
+            self._providers = providers.renew_meter(self._providers, self.settings, self.tally)
         meter: metrics.Meter = self.providers().meter.get_meter(signals.SCOPE, _VERSION)
         return meter
 
@@ -264,6 +268,8 @@ def use(runtime: Runtime | None) -> Any:
     global _runtime
     _register_fork()
     _runtime = runtime
+    if runtime is not None:
+        register_exit(runtime)
     return runtime
 
 

@@ -202,9 +202,6 @@ STATUS_EVENT = EventName(
     "A status message: `event=` where given, else its template. On the span and as a log event.",
 )
 TRANSITION_EVENT = EventName("prefect_status.transition", "A change of state, as a log event.")
-LATE_EVENT = EventName(
-    "prefect_status.late", "Added where a status came after its run's span had ended."
-)
 EVALUATION_EVENT = EventName(
     "gen_ai.evaluation.result", "The result of a gate, as a log event, when `gen_ai.*` is bound."
 )

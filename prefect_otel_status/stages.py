@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from contextvars import Token
 from types import TracebackType
 from typing import Any, TypeVar
@@ -166,12 +166,12 @@ def _parent(outer: Scope | None) -> context_api.Context | None:
 
 
 def _mark_failed(runtime: Runtime, span: Span, error: BaseException) -> None:
-    with suppress(Exception):
-        words = exception_attributes(error, clean=runtime.cleaner.text)
+    words = exception_attributes(error, clean=runtime.cleaner.text)
+    span.set_attribute(signals.ERROR_TYPE.name, type_name(error))
+    description = f"{type_name(error)}: {words['exception.message']}"
+    span.set_status(SpanStatus(StatusCode.ERROR, description))
+    with suppress(Exception):  # the SDK asks the exception for its words once more
         span.record_exception(error, words)
-        span.set_attribute(signals.ERROR_TYPE.name, type_name(error))
-        description = f"{type_name(error)}: {words['exception.message']}"
-        span.set_status(SpanStatus(StatusCode.ERROR, description))
 
 
 def _decorate(function: Any, make: Callable[[], stage]) -> Any:
@@ -207,9 +207,20 @@ def _decorate_generator(function: Any, make: Callable[[], stage]) -> Any:
 
 def _decorate_async_generator(function: Any, make: Callable[[], stage]) -> Any:
     @functools.wraps(function)
-    async def generate(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
+    async def generate(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         with make():
-            async for item in function(*args, **kwargs):
-                yield item
+            async with aclosing(function(*args, **kwargs)) as inner:
+                step = inner.asend(None)
+                while True:
+                    try:
+                        item = await step
+                    except StopAsyncIteration:
+                        return
+                    try:
+                        step = inner.asend((yield item))
+                    except GeneratorExit:
+                        raise
+                    except BaseException as error:  # thrown in: the inner one's to deal with
+                        step = inner.athrow(error)
 
     return generate

@@ -123,7 +123,7 @@ class Progress:
             **self._attributes,
         }
         attributes = {**self._attributes, **facts}
-        say(
+        said = say(
             self._runtime,
             self._template,
             _Fields(attributes, fields),
@@ -131,7 +131,7 @@ class Progress:
             origin="track",
         )
         if fraction is not None and self._runtime.settings.progress_artifact:
-            self._artifact.show(fraction, self._template)
+            self._artifact.show(fraction, self._runtime.cleaner.text(said.message))
 
     def _facts(self) -> dict[str, Any]:
         seconds = self._clock() - self._began

@@ -107,11 +107,14 @@ class LazyMetricExporter(MetricExporter):
 
     def __init__(self, factory: Factory, tally: Tally, **preferences: Any) -> None:
         super().__init__(**preferences)
+        self._home = os.getpid()
         self._lazy = _Lazy(factory, tally, "metrics")
 
     def export(
         self, metrics_data: Any, timeout_millis: float = 10_000, **kwargs: Any
     ) -> MetricExportResult:
+        if os.getpid() != self._home:
+            return MetricExportResult.SUCCESS  # a parent's totals, which the parent sends
         failure = MetricExportResult.FAILURE
         result: MetricExportResult = self._lazy.run(
             lambda real: real.export(metrics_data, timeout_millis=timeout_millis, **kwargs),

@@ -50,6 +50,9 @@ class Instruments(Protocol):
     def observe(self, metric: Metric, labels: Labels, value: float, trace_id: str | None) -> None:
         """Put VALUE, in seconds, into the histogram METRIC."""
 
+    def after_fork(self) -> None:
+        """Begin anew in a child."""
+
 
 class MetricSink:
     """Turns records into numbers, once per batch and series.
@@ -110,6 +113,7 @@ class MetricSink:
         """Begin anew: the parent's counts are the parent's to show."""
         self._counts.clear()
         self._shown.clear()
+        self._instruments.after_fork()
 
     def tick(self, now: int) -> int | None:
         """Nothing is ever due."""

@@ -27,6 +27,10 @@ class OtelInstruments:
     def observe(self, metric: Metric, labels: Labels, value: float, trace_id: str | None) -> None:
         self._instrument(metric).record(value, _attributes(labels))
 
+    def after_fork(self) -> None:
+        """Let go of the parent's instruments."""
+        self._made = {}
+
     def _instrument(self, metric: Metric) -> Any:
         if metric not in self._made:
             self._made[metric] = self._make(metric)

@@ -38,6 +38,9 @@ class PrometheusInstruments:
         exemplar = {"trace_id": trace_id} if trace_id else None
         self._child(metric, labels).observe(value, exemplar)
 
+    def after_fork(self) -> None:
+        """Nothing to do: `prometheus_client` knows its own process."""
+
     def _child(self, metric: Metric, labels: Labels) -> Any:
         return self._family(metric, labels).labels(*(value for _, value in labels))
 
