@@ -76,13 +76,18 @@ def told(tell: Callable[..., Told]) -> Told:
 
 
 @pytest.fixture
-def prefect_here(prefect_api: str, prefect_home: Path) -> Iterator[str]:
+def prefect_here(
+    prefect_api: str, prefect_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
     """Flows that run in this process do so against the real server."""
+    from prefect import context
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
     from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
     with temporary_settings({PREFECT_API_URL: prefect_api, PREFECT_HOME: prefect_home}):
+        # In bare threads too, as if the environment had said so.
+        monkeypatch.setattr(context, "GLOBAL_SETTINGS_CONTEXT", context.get_settings_context())
         yield prefect_api
         # Prefect's own threads must not outlive its server.
         APILogWorker.drain_all(timeout=10)

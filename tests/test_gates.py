@@ -160,7 +160,7 @@ def test_a_decision_is_told_whole(
             level=level,
             attributes={
                 "dataset": "digits",
-                "prefect_status.gate": "accuracy",
+                "prefect_status.gate.name": "accuracy",
                 "prefect_status.gate.score": score,
                 "prefect_status.gate.threshold": 0.9,
                 "prefect_status.gate.decision": decision,

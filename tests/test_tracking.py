@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -56,7 +57,7 @@ def steps(told: Told, template: str, total: int | None, seconds: list[float]) ->
 
 def test_progress_is_told_whole(told: Told) -> None:
     said = steps(told, "{model}: {done} of {total} at {rate}/s, {remaining} s left", 4, [2.0, 2.0])
-    ours = "prefect_status."
+    ours = "prefect_status.track."
     assert said == [
         (
             "bert: 0 of 4 at 0.0/s, {remaining} s left",
@@ -108,11 +109,11 @@ def test_however_long_steps_take_statuses_are_a_second_apart(
     told.of(object)
     told.sink.records.clear()
     said = steps(told, "{done}", len(seconds), seconds)
-    counts = [attributes["prefect_status.done"] for _, _, attributes in said]
+    counts = [attributes["prefect_status.track.done"] for _, _, attributes in said]
     assert counts == sorted(set(counts))
     assert (counts[0], counts[-1]) == (0, len(seconds))
     ends = [sum(seconds[:count]) for count in counts]
-    assert all(later - earlier > 0.999 for earlier, later in zip(ends, ends[1:-1], strict=False))
+    assert all(later - earlier > 0.999 for earlier, later in pairwise(ends[:-1]))
 
 
 def test_without_a_total_there_is_no_fraction(told: Told) -> None:
@@ -265,14 +266,14 @@ def test_a_failure_of_ours_does_not_stop_the_work(
     [
         (False, 2, []),
         (True, None, []),
-        (True, 2, [(0.0, "{done}"), (0.5, "{done}"), (1.0, "{done}")]),
+        (True, 2, [(0.0, "0 done"), (0.5, "1 done"), (1.0, "2 done")]),
     ],
 )
 def test_a_progress_artifact_is_shown_where_it_is_set(
     tell: Tell, wanted: bool, total: int | None, shown: list[tuple[float, str]]
 ) -> None:
     told, clock, artifact = tell(progress_artifact=wanted), Seconds(), Artifact()
-    progress = Progress("{done}", total, {}, clock=clock, runtime=told.runtime)
+    progress = Progress("{done} done", total, {}, clock=clock, runtime=told.runtime)
     progress._artifact = artifact  # type: ignore[assignment]
     progress.start()
     for _ in range(2):

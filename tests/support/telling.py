@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 from uuid import UUID
 
+import msgspec
 from opentelemetry._logs import NoOpLoggerProvider
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -30,6 +32,7 @@ from tests.support.records import FLOW_RUN_ID, TASK_RUN_ID, ManualClock
 
 R = TypeVar("R")
 WAIT = 10.0
+UNSAFE = re.compile("[\x00-\x08\x1b\x7f\ud800-\udfff]")
 
 
 class Told:
@@ -166,3 +169,21 @@ def span_of(span: ReadableSpan) -> dict[str, Any]:
         "events": [(event.name, dict(event.attributes or {})) for event in span.events],
         "links": len(span.links),
     }
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Every text in VALUE, names of attributes included, however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, msgspec.Struct):
+        yield from texts_in(msgspec.structs.asdict(value))
+    elif isinstance(value, Mapping):
+        yield from texts_in(list(value.items()))
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from texts_in(item)
+
+
+def is_safe(value: Any) -> bool:
+    """Whether every text in VALUE can be encoded, and forges nothing."""
+    return not any(UNSAFE.search(text) for text in texts_in(value))
