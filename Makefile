@@ -27,10 +27,7 @@ demo: $(STAMP) ## Run a real AI deployment on a real Prefect server, and show wh
 	@$(BIN)/python -m examples.deploy_model.demo
 
 test: $(STAMP) ## Run all tests, with coverage
-	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest
-	@$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term
 
 check: $(STAMP) ## Lint, types, import direction, dependencies, generated files
 	$(BIN)/ruff check .

@@ -20,7 +20,7 @@ class EventBuffer:
     Appending is cheap and safe from any thread: it happens on the flow's own.
     """
 
-    __slots__ = ("_errors", "_first", "_last", "_limit", "appended")
+    __slots__ = ("_errors", "_first", "_last", "_limit", "appended", "closed")
 
     def __init__(self, limit: int | None = None) -> None:
         self._limit = max(3, limit or span_event_limit()) // 3
@@ -28,6 +28,7 @@ class EventBuffer:
         self._last: deque[Envelope] = deque(maxlen=self._limit)
         self._errors: deque[Envelope] = deque(maxlen=self._limit)
         self.appended = 0
+        self.closed = False
 
     def append(self, envelope: Envelope, *, is_error: bool) -> None:
         """Keep ENVELOPE, at the cost of one from the middle where there is no room."""
@@ -38,6 +39,10 @@ class EventBuffer:
             self._errors.append(envelope)
         else:
             self._last.append(envelope)
+
+    def close(self) -> None:
+        """Mark its span as ended: what is said from now on belongs elsewhere."""
+        self.closed = True
 
     def __iter__(self) -> Iterator[Envelope]:
         """What was kept, in the order of time."""

@@ -35,6 +35,7 @@ def configure(
         meter_provider=meter_provider,
         logger_provider=logger_provider,
         registry=registry,
+        strict=True,
     )
     if runtime.enabled:
         runtime.providers()

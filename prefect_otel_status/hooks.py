@@ -25,11 +25,18 @@ TASK_HOOKS = ("on_running", "on_completion", "on_failure")
 # What Prefect itself writes into states. Only the words of the flow's author
 # are status messages; Prefect's are in the transition.
 _PREFECTS_WORDS = re.compile(
-    r"(Flow|Task) run (encountered|exceeded|failed due to|was)\b"
-    r"|All states completed|\d+/\d+ states"
-    r"|Execution was |Flow run (process|could not|infrastructure)|Submission failed|Aborted by"
-    r"|Finished in state|Task rolled back|Unknown result|Late|Cancelled (via|by)|Paused|Suspended"
-    r"|The flow run (process )?|Process exited|Unexpectedly"
+    r"(?:Flow|Task) run encountered an exception\b.*"
+    r"|(?:Flow|Task) run exceeded timeout of [\d.]+ second\(s\)"
+    r"|(?:Flow|Task) run failed due to timeout: .*"
+    r"|Execution was (?:cancelled|aborted|interrupted) by .*"
+    r"|Flow run was cancelled\."
+    r"|Flow run (?:process|infrastructure) exited with .*"
+    r"|Flow run could not be submitted to infrastructure.*"
+    r"|Process for flow run .* exited with .*"
+    r"|All states completed\."
+    r"|\d+/\d+ states (?:failed|are not final|cancelled|paused)\."
+    r"|Task rolled back as part of transaction",
+    re.DOTALL,
 )
 
 
@@ -214,13 +221,13 @@ class HookCall:
                 address=self._runtime.settings.trace_url,
                 background=self._runtime.background,
             )
-            if handler is not None:
+            if handler is not None and not handle.handler_hangs:
                 self._handle_classically(handler, old_state)
         finally:
             runs.leave_scope(token)
 
     def _handle_classically(self, handler: Handler, old_state: Any) -> None:
-        call_handler(
+        in_time = call_handler(
             handler,
             self._obj,
             old_state,
@@ -228,6 +235,8 @@ class HookCall:
             timeout=self._runtime.settings.handler_timeout,
             tally=self._runtime.tally,
         )
+        # One that hung once would hold each later transition up as well.
+        self._handle.handler_hangs = not in_time
 
     def _transition(self, old_state: Any) -> Transition:
         handle, state = self._handle, self._state
@@ -269,7 +278,7 @@ class HookCall:
     def _say_message(self) -> None:
         """Say what the run's author wrote into the state, as in `Completed(message=...)`."""
         message = self._state.message
-        if not message or _PREFECTS_WORDS.match(message):
+        if not message or _PREFECTS_WORDS.fullmatch(message):
             return
         failed = result_of(self._state.type.value, self._state.name or "") in ERROR_RESULTS
         say(self._runtime, message, {}, level="error" if failed else "info", origin="state")

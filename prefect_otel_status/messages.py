@@ -13,11 +13,12 @@ from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext
 
 from prefect_otel_status import runtime as runtime_module
 from prefect_otel_status import sanitize, signals, templates
+from prefect_otel_status.buffer import EventBuffer
 from prefect_otel_status.envelope import Envelope
 from prefect_otel_status.model import ERROR_LEVELS, Status
 from prefect_otel_status.runs import RunHandle, Scope, prefect_run_now, stage_of
 from prefect_otel_status.runtime import Runtime
-from prefect_otel_status.sinks.span import write_late
+from prefect_otel_status.sinks.span import write_event, write_late
 
 UNKNOWN_LEVEL = "unknown_level"
 BAD_PROGRESS = "bad_progress"
@@ -118,10 +119,23 @@ def deliver(runtime: Runtime, scope: Scope | None, said: Status) -> None:
         return
     if handle is not None:
         handle.latest = envelope
-    if handle is None or handle.takes_events or (scope.stage and not handle.detached):
-        scope.buffer.append(envelope, is_error=said.level in ERROR_LEVELS)
+    buffer = _open_buffer(scope)
+    if buffer is not None:
+        buffer.append(envelope, is_error=said.level in ERROR_LEVELS)
     else:
         _say_late(runtime, scope, envelope)
+
+
+def _open_buffer(scope: Scope) -> EventBuffer | None:
+    """The buffer of a span that is still to end: the stage's, else the run's."""
+    handle = scope.handle
+    if handle is not None and handle.detached:
+        return None
+    if scope.stage is not None and not scope.buffer.closed:
+        return scope.buffer
+    if handle is not None and handle.takes_events:
+        return handle.buffer
+    return None
 
 
 def _build(
@@ -220,6 +234,11 @@ def _span_outside() -> SpanContext:
 def _say_late(runtime: Runtime, scope: Scope, envelope: Envelope) -> None:
     parent = scope.span_context
     if not parent.is_valid:
+        return
+    current = trace.get_current_span()
+    if current.is_recording() and current.get_span_context().span_id == parent.span_id:
+        # The span of a run that started before we were there: not mended, but open.
+        runtime.guard("span_event", lambda: write_event(current, envelope))
         return
 
     def start_span(timestamp: int) -> trace.Span:

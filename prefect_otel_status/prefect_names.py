@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from uuid import UUID
 
 from prefect_otel_status.model import Run
@@ -10,6 +12,7 @@ from prefect_otel_status.tally import Tally
 
 _PLACEHOLDER = UUID(int=0)
 _TIMEOUT = 2.0
+_RETRY = 60.0
 
 
 class RunUrls:
@@ -37,11 +40,16 @@ class RunUrls:
 
 
 class Deployments:
-    """The names of deployments: from the process's environment, or asked for once."""
+    """The names of deployments: from the process's environment, or asked for.
 
-    def __init__(self, tally: Tally) -> None:
+    A name is asked for once; where there is no answer, again after a minute.
+    """
+
+    def __init__(self, tally: Tally, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._tally = tally
+        self._clock = clock
         self._names: dict[str, str] = {}
+        self._again: dict[str, float] = {}
 
     def name_of(self, run: Run) -> str:
         """The deployment of RUN as far as it is known; empty where there is none. Never waits."""
@@ -52,10 +60,16 @@ class Deployments:
     def resolve(self, run: Run) -> str:
         """The deployment of RUN, asked for at the server if need be: for our own threads only."""
         name = self.name_of(run)
-        if name or run.deployment_id is None or run.deployment_id in self._names:
+        if name or run.deployment_id is None:
             return name
-        self._names[run.deployment_id] = self._ask(run.deployment_id)
-        return self._names[run.deployment_id]
+        if self._clock() < self._again.get(run.deployment_id, 0.0):
+            return ""
+        found = self._ask(run.deployment_id)
+        if found:
+            self._names[run.deployment_id] = found
+        else:
+            self._again[run.deployment_id] = self._clock() + _RETRY
+        return found
 
     def _ask(self, deployment_id: str) -> str:
         from prefect.client.orchestration import get_client

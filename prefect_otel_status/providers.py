@@ -8,7 +8,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from opentelemetry import _logs, metrics, propagate, trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
@@ -19,6 +20,9 @@ from prefect_otel_status.settings import ConfigurationError, Settings
 from prefect_otel_status.tally import Tally
 
 logger = logging.getLogger("prefect_otel_status")
+
+T = TypeVar("T")
+SIGNALS = ("traces", "metrics", "logs")
 
 # Short enough to watch a run; a batch's size still bounds the number of requests.
 _SPAN_DELAY = 1000
@@ -42,17 +46,22 @@ def provide(
     tracer_provider: Any = None,
     meter_provider: Any = None,
     logger_provider: Any = None,
+    strict: bool = True,
 ) -> Providers:
     """The providers given, else the global ones, else new ones that become the global ones.
 
     With `OTEL_SDK_DISABLED=true` none is made. Raises `ConfigurationError` for
-    an `OTEL_*` variable whose value nobody knows.
+    an `OTEL_*` variable whose value nobody knows; unless STRICT, that signal is
+    not sent, and the log says why.
     """
     owned: list[Any] = []
     disabled = environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     # Everything is read before anything becomes global: a bad variable must not
-    # leave one provider in place and the others unmade.
-    plan = Plan.read(environ)
+    # leave one provider in place and the others unmade. What is not to be made
+    # is not read: its variables are the business of whoever made it.
+    given = {"traces": tracer_provider, "metrics": meter_provider, "logs": logger_provider}
+    needed = () if disabled else [name for name in given if not given[name] and _is_unset(name)]
+    plan = Plan.read(environ, needed=needed, strict=strict)
     builder = _Builder(settings, tally, environ, owned, disabled, plan)
     return Providers(
         tracer=tracer_provider or builder.tracer(),
@@ -70,8 +79,19 @@ def renew_meter(current: Providers, settings: Settings, tally: Tally) -> Provide
     if not any(current.meter is owned for owned in current.owned):
         return current
     owned = [provider for provider in current.owned if provider is not current.meter]
-    builder = _Builder(settings, tally, os.environ, owned, False, Plan.read(os.environ))
+    builder = _Builder(
+        settings, tally, os.environ, owned, False, Plan.read(os.environ, strict=False)
+    )
     return replace(current, meter=builder.renew_meter(), owned=tuple(owned))
+
+
+def _is_unset(signal: str) -> bool:
+    """Whether nobody has set the global provider of SIGNAL yet."""
+    if signal == "traces":
+        return isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+    if signal == "metrics":
+        return _is_placeholder(metrics.get_meter_provider(), "opentelemetry.metrics")
+    return _is_placeholder(_logs.get_logger_provider(), "opentelemetry._logs")
 
 
 def _is_placeholder(provider: Any, home: str) -> bool:
@@ -88,12 +108,34 @@ class Plan:
     span_delay: int
 
     @classmethod
-    def read(cls, environ: Mapping[str, str]) -> Plan:
-        """Read ENVIRON. Raises `ConfigurationError` that names what cannot be used."""
+    def read(
+        cls, environ: Mapping[str, str], *, needed: Sequence[str] = SIGNALS, strict: bool = True
+    ) -> Plan:
+        """Read ENVIRON for the NEEDED signals.
+
+        Raises `ConfigurationError` that names what cannot be used; unless
+        STRICT, which leaves that signal out.
+        """
+        choices: dict[str, tuple[Choice, ...]] = {}
+        for signal in needed:
+            choices[signal] = _lenient(partial(choose, signal, environ), (), signal, strict)
+        delay = partial(_milliseconds, "OTEL_BSP_SCHEDULE_DELAY", environ, default=_SPAN_DELAY)
+        reads_delay = "traces" in needed
         return cls(
-            choices={signal: choose(signal, environ) for signal in ("traces", "metrics", "logs")},
-            span_delay=_milliseconds("OTEL_BSP_SCHEDULE_DELAY", environ, default=_SPAN_DELAY),
+            choices=choices,
+            span_delay=_lenient(delay, _SPAN_DELAY, "", strict) if reads_delay else _SPAN_DELAY,
         )
+
+
+def _lenient(read: Callable[[], T], otherwise: T, signal: str, strict: bool) -> T:
+    try:
+        return read()
+    except ConfigurationError as error:
+        if strict:
+            raise
+        consequence = f"No {signal} are sent." if signal else "The default is used."
+        logger.error("%s %s", error, consequence)  # noqa: TRY400  (the message says it all)
+        return otherwise
 
 
 def _milliseconds(variable: str, environ: Mapping[str, str], *, default: int) -> int:
@@ -123,21 +165,18 @@ class _Builder:
         self._disabled = disabled
 
     def tracer(self) -> Any:
-        current = trace.get_tracer_provider()
-        if self._disabled or not isinstance(current, trace.ProxyTracerProvider):
-            return current
+        if self._disabled or not _is_unset("traces"):
+            return trace.get_tracer_provider()
         return self._own(self._new_tracer(), trace.set_tracer_provider)
 
     def meter(self) -> Any:
-        current = metrics.get_meter_provider()
-        if self._disabled or not _is_placeholder(current, "opentelemetry.metrics"):
-            return current
+        if self._disabled or not _is_unset("metrics"):
+            return metrics.get_meter_provider()
         return self._own(self._new_meter(), metrics.set_meter_provider)
 
     def logger(self) -> Any:
-        current = _logs.get_logger_provider()
-        if self._disabled or not _is_placeholder(current, "opentelemetry._logs"):
-            return current
+        if self._disabled or not _is_unset("logs"):
+            return _logs.get_logger_provider()
         return self._own(self._new_logger(), _logs.set_logger_provider)
 
     def renew_meter(self) -> Any:

@@ -69,6 +69,12 @@ class Recorder:
         """Wait at most TIMEOUT seconds until all records so far are passed on; tell whether."""
         return self._pass(_Barrier(), timeout)
 
+    def nudge(self) -> None:
+        """Have all records so far passed on soon, without waiting for it."""
+        if self._thread is not None:
+            self._queue.put(_Barrier())
+            self._hurry.set()
+
     def stop(self, timeout: float) -> bool:
         """Pass on what is left, for at most TIMEOUT seconds, and end the thread."""
         return self._pass(_Barrier(stop=True), timeout)
@@ -82,6 +88,7 @@ class Recorder:
 
     def _reset(self) -> None:
         self._queue: SimpleQueue[Envelope | _Barrier] = SimpleQueue()
+        self._hurry = threading.Event()
         self._start_lock = threading.Lock()
         self._overflow_lock = threading.Lock()
         self._folded: Counter[Any] = Counter()
@@ -94,6 +101,7 @@ class Recorder:
                 return True
             self._start()
         self._queue.put(barrier)
+        self._hurry.set()
         return barrier.reached.wait(timeout)
 
     def _start(self) -> None:
@@ -155,12 +163,14 @@ class Recorder:
             stopping = any(barrier.stop for barrier in barriers) and self._queue.empty()
             if stopping:
                 self._thread = None
+            if barriers:
+                self._hurry.clear()
             for barrier in barriers:
                 barrier.reached.set()
             if stopping:
                 return
             if batch and not barriers:
-                time.sleep(self._interval)
+                self._hurry.wait(self._interval)
 
     def _take(self, due: int | None) -> tuple[list[Envelope], list[_Barrier]]:
         batch: list[Envelope] = []

@@ -27,7 +27,7 @@ from prefect_otel_status.model import Run
 if TYPE_CHECKING:
     from prefect_otel_status.envelope import Envelope
 
-_LIVE_LIMIT = 10_000
+_LIVE_LIMIT = 1_000
 _ENDED_LIMIT = 512
 
 
@@ -67,6 +67,7 @@ class RunHandle:
     ended: bool = False
     linked: bool = False
     detached: bool = False
+    handler_hangs: bool = False
     latest: Envelope | None = None
     _attempt: int = 0
     _sequence: int = 0
@@ -99,7 +100,7 @@ class RunHandle:
         """Let go of what Prefect's contexts hold, the run's parameters and results among it."""
         self._attempt = self.attempt
         self.ended = True
-        self.context = self.prefect_run = self.last_state = self.latest = None
+        self.context = self.prefect_run = self.last_state = self.latest = self.span = None
         self.buffer = EventBuffer()
 
     def next_sequence(self) -> tuple[int, int]:
@@ -159,6 +160,8 @@ class RunRegistry:
     def scope(self) -> Scope | None:
         """Where what is said now belongs; None outside a run and a stage."""
         scope = _scope.get()
+        if not is_open(scope):
+            scope = None
         prefect_run, task_context, flow_context = prefect_run_now()
         if prefect_run is None:
             return scope
@@ -183,7 +186,7 @@ class RunRegistry:
                 self._ended.pop(run_id, None)
                 handle = RunHandle(Run(kind=kind, id=str(run_id), flow_run_id=flow_run_id))
                 self._live[run_id] = handle
-                self._trim(self._live, _LIVE_LIMIT)
+                self._make_room()
             return handle
 
     def find(self, run_id: UUID) -> RunHandle | None:
@@ -225,6 +228,14 @@ class RunRegistry:
             handle.span.name_it(handle)
         return handle
 
+    def _make_room(self) -> None:
+        """Forget the oldest run without a span: those with one are known to go on."""
+        if len(self._live) > _LIVE_LIMIT:
+            spanless = (key for key, handle in self._live.items() if handle.span is None)
+            oldest = next(spanless, None)
+            if oldest is not None:
+                self._live.pop(oldest)
+
     def _trim(self, handles: OrderedDict[UUID, RunHandle], limit: int) -> None:
         while len(handles) > limit:
             handles.popitem(last=False)
@@ -232,7 +243,9 @@ class RunRegistry:
 
 def stage_of(scope: Scope | None) -> str | None:
     """The name of the stage that SCOPE is in, its own or the one around it."""
-    return None if scope is None else scope.stage or scope.around
+    if scope is None:
+        return None
+    return scope.around if scope.stage is None or scope.buffer.closed else scope.stage
 
 
 def current_scope() -> Scope | None:
@@ -249,6 +262,11 @@ def leave_scope(token: Token[Scope | None]) -> None:
     """Go back to the scope before. In another context, as with generators, do nothing."""
     with suppress(ValueError):
         _scope.reset(token)
+
+
+def is_open(scope: Scope | None) -> bool:
+    """False for a stage that was left in another order than it was entered."""
+    return scope is not None and not (scope.stage is not None and scope.buffer.closed)
 
 
 def prefect_run_now() -> tuple[Any, Any, Any]:
@@ -314,10 +332,14 @@ def bound_now(handle: RunHandle | None) -> Mapping[str, Any]:
 
 def bound_here() -> Mapping[str, Any]:
     """What is bound in this context by runs that go on."""
+    return _live_bound().values
+
+
+def _live_bound() -> Bound:
     bound = _bound.get()
     while bound.owner is not None and bound.owner.ended:
         bound = bound.outer or _UNBOUND
-    return bound.values
+    return bound
 
 
 def context_of_flow_run(flow: Any, flow_run: Any) -> Context:
@@ -336,7 +358,10 @@ def context_of_flow_run(flow: Any, flow_run: Any) -> Context:
 
 def bind(values: Mapping[str, Any], *, owner: RunHandle | None) -> Token[Bound]:
     """Add VALUES to what is bound in this context, until `unbind` or the end of OWNER."""
-    return _bound.set(Bound({**bound_here(), **values}, owner, _bound.get()))
+    before = _live_bound()
+    # Nothing is stacked within one run: its values are merged, and it ends once.
+    outer = before.outer if before.owner is owner else before
+    return _bound.set(Bound({**before.values, **values}, owner, outer))
 
 
 def unbind(token: Token[Bound]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import os
 import signal
@@ -56,7 +57,9 @@ class Runtime:
         registry: Any = None,
         sinks: Sequence[Sink] | None = None,
         emit_event: Any = None,
+        strict: bool = False,
     ) -> None:
+        self._strict = strict
         self.settings = settings
         self.clock = clock
         self.tally = Tally()
@@ -84,6 +87,7 @@ class Runtime:
         self.levels = frozenset(settings.levels) & frozenset(LEVELS)
         self._closed = False
         self._forked = False
+        self._registered_late = False
 
     @property
     def enabled(self) -> bool:
@@ -130,8 +134,20 @@ class Runtime:
             return None
 
     def run_ended(self) -> None:
-        """Pass on what was said, for at most a second: the process may end with its run."""
-        self.recorder.flush(_RUN_END_FLUSH)
+        """Pass on what was said: the process may end with its run.
+
+        Waits for at most a second, and not at all where that would hold up an
+        event loop.
+        """
+        if not self._registered_late:
+            # Prefect's services have registered their own exit by now, and the
+            # last to register is called first: they must still take our events.
+            self._registered_late = True
+            register_exit(self)
+        if _in_event_loop():
+            self.recorder.nudge()
+        else:
+            self.recorder.flush(_RUN_END_FLUSH)
 
     def flush(self, timeout: float) -> bool:
         """Pass on and send everything, for at most TIMEOUT seconds; tell whether all was sent."""
@@ -168,7 +184,7 @@ class Runtime:
 
     def _provide(self) -> Providers:
         providers.warn_of_propagators()
-        made = providers.provide(self.settings, self.tally, **self._given)
+        made = providers.provide(self.settings, self.tally, strict=self._strict, **self._given)
         if made.owned:
             install_sigterm(self)
         return made
@@ -236,6 +252,14 @@ class Runtime:
 
 def _default_bound(settings: Settings) -> dict[str, Any]:
     return {signals.ENVIRONMENT.name: settings.environment} if settings.environment else {}
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _left(deadline: float) -> float:

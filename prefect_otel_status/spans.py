@@ -29,7 +29,7 @@ from opentelemetry.trace import (
 )
 from prefect.context import FlowRunContext, TaskRunContext
 
-from prefect_otel_status import idgen, runs, sanitize, signals
+from prefect_otel_status import idgen, runs, signals
 from prefect_otel_status.failure import exception_attributes, type_name
 from prefect_otel_status.ids import run_span_id_of, trace_id_of
 from prefect_otel_status.model import ERROR_RESULTS, FINAL_TYPES, result_of
@@ -92,7 +92,7 @@ class RunTracer(Tracer):
         plan = self._plan(handle, context)
         with idgen.planned_trace_id(plan.trace_id if self._takes_ids else None):
             span = self._real.start_span(
-                span_name(handle, self._runtime.bridge_owns_root),
+                span_name(handle, self._runtime),
                 context=plan.context,
                 kind=plan.kind,
                 attributes={**self._prefects(attributes), **self._attributes(handle)},
@@ -113,7 +113,10 @@ class RunTracer(Tracer):
     def _plan(self, handle: RunHandle, context: Context | None) -> _Plan:
         # Without a label Prefect gives no context: then a span of the caller's own
         # that is current is the parent, as everywhere in OpenTelemetry.
-        parent_context = trace.get_current_span(context).get_span_context()
+        current = trace.get_current_span(context)
+        if context is None and isinstance(current, RunSpan) and current.finished:
+            current = trace.INVALID_SPAN  # left behind by a run that is over
+        parent_context = current.get_span_context()
         if handle.run.is_task and not parent_context.is_valid:
             parent_context = _flow_run_span()
             context = set_span_in_context(NonRecordingSpan(parent_context), Context())
@@ -226,7 +229,7 @@ class RunSpan(Span):
             self._real.add_event(name, attributes, timestamp)
             return
         safe = self._runtime.guard("span_state", lambda: _safe_state(attributes, self._runtime))
-        self._real.add_event(name, safe or {}, timestamp)
+        self._real.add_event(self._runtime.cleaner.line(name), safe or {}, timestamp)
         self._runtime.guard("span_state", lambda: self._enter_state(attributes))
 
     def record_exception(
@@ -236,9 +239,8 @@ class RunSpan(Span):
         timestamp: int | None = None,
         escaped: bool = False,
     ) -> None:
-        self._handle.error_type = type_name(exception)
-
         def record() -> None:
+            self._handle.error_type = type_name(exception)
             words = exception_attributes(exception, clean=self._runtime.cleaner.text)
             self._real.record_exception(exception, {**words, **(attributes or {})}, timestamp)
 
@@ -246,6 +248,9 @@ class RunSpan(Span):
 
     def set_status(self, status: Any, description: str | None = None) -> None:
         """Set the status, but for OK on a run whose state says that it failed."""
+        self._runtime.guard("span_status", lambda: self._set_status(status, description))
+
+    def _set_status(self, status: Any, description: str | None) -> None:
         code = status.status_code if isinstance(status, Status) else status
         if code is StatusCode.OK and self.result in ERROR_RESULTS:
             words = self._state.get(signals.STATE_MESSAGE.name) or "Run failed"
@@ -254,7 +259,8 @@ class RunSpan(Span):
             safe = self._runtime.cleaner.text(status.description)
             self._real.set_status(Status(status.status_code, safe))
         else:
-            self._real.set_status(status, description)
+            safe_words = None if description is None else self._runtime.cleaner.text(description)
+            self._real.set_status(status, safe_words)
 
     @property
     def result(self) -> str | None:
@@ -288,8 +294,9 @@ class RunSpan(Span):
 
     def name_it(self, handle: RunHandle) -> None:
         """Name the span once the flow's or task's name is known."""
-        name = span_name(handle, self._runtime.bridge_owns_root)
-        self._runtime.guard("span_name", lambda: self._real.update_name(name))
+        self._runtime.guard(
+            "span_name", lambda: self._real.update_name(span_name(handle, self._runtime))
+        )
 
     def _enter_state(self, state: Mapping[str, Any]) -> None:
         self._state = state
@@ -330,13 +337,14 @@ class RunSpan(Span):
         return write_events(self._real, self._handle.buffer)
 
 
-def span_name(handle: RunHandle, bridge_owns_root: bool) -> str:
+def span_name(handle: RunHandle, runtime: Runtime) -> str:
     """The low-cardinality name of a run's span: `RUN <flow>`, `ATTEMPT <n>`, or the task's."""
-    if handle.run.is_task:
-        return sanitize.line(handle.run.task_name or "task")
-    if bridge_owns_root:
+    run = runtime.cleaner.run(handle.run) or handle.run
+    if run.is_task:
+        return run.task_name or "task"
+    if runtime.bridge_owns_root:
         return f"ATTEMPT {handle.attempt}"
-    return f"RUN {sanitize.line(handle.run.flow_name)}".rstrip()
+    return f"RUN {run.flow_name}".rstrip()
 
 
 def run_attributes(handle: RunHandle, runtime: Runtime) -> dict[str, Any]:
@@ -365,6 +373,7 @@ def _safe_state(state: Mapping[str, Any], runtime: Runtime) -> dict[str, Any]:
     return {
         **state,
         signals.STATE_MESSAGE.name: message,
+        signals.STATE_NAME.name: runtime.cleaner.line(state.get(signals.STATE_NAME.name, "")),
         signals.STATE_TYPE.name: _plain(state[signals.STATE_TYPE.name]),
     }
 

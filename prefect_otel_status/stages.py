@@ -142,6 +142,7 @@ class stage:  # noqa: N801  (used like a function)
         if failed and error is not None:
             _mark_failed(runtime, span, error)
         latest = 0
+        opened.buffer.close()
         if span.is_recording():
             write_latest(span, opened.buffer.latest)
             latest = write_events(span, opened.buffer)

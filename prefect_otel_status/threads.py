@@ -18,7 +18,15 @@ from opentelemetry import context as context_api
 from prefect_otel_status import runs
 from prefect_otel_status import runtime as runtime_module
 
-_ATTRIBUTE = "_prefect_otel_status"
+_LIBRARIES = (
+    "concurrent.futures",
+    "opentelemetry.",
+    "prefect.",
+    "prefect_otel_status.",
+    "grpc",
+    "anyio",
+    "distributed.",
+)
 
 
 class _Baggage:
@@ -48,14 +56,32 @@ def _pack() -> _Baggage | None:
 
 
 def _start(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
-    if (baggage := _pack()) is not None:
-        setattr(instance, _ATTRIBUTE, baggage)
+    baggage = None if _is_a_librarys(instance) else _pack()
+    if baggage is not None:
+        _load(instance, baggage)
     return wrapped(*args, **kwargs)
 
 
-def _run(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
-    baggage = instance.__dict__.pop(_ATTRIBUTE, None)
-    return wrapped(*args, **kwargs) if baggage is None else baggage.run(wrapped, args, kwargs)
+def _load(thread: threading.Thread, baggage: _Baggage) -> None:
+    """Have THREAD run with BAGGAGE: on the object, for its class may have a `run` of its own."""
+    run = thread.run
+
+    def carrying() -> None:
+        del thread.__dict__["run"]
+        baggage.run(run, (), {})
+
+    thread.run = carrying  # type: ignore[method-assign]  # for this one thread only
+
+
+def _is_a_librarys(thread: threading.Thread) -> bool:
+    """Whether THREAD serves more than the run that happens to start it.
+
+    Workers of executors, exporters and Prefect's own services live on; what is
+    submitted to an executor carries its own.
+    """
+    target = getattr(thread, "_target", None)
+    home = getattr(target, "__module__", None) or type(thread).__module__
+    return home.startswith(_LIBRARIES)
 
 
 def _submit(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
@@ -72,7 +98,6 @@ def _submit(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) 
 
 _PLACES = (
     (threading.Thread, "start", _start),
-    (threading.Thread, "run", _run),
     (ThreadPoolExecutor, "submit", _submit),
 )
 

@@ -83,7 +83,7 @@ class Progress:
         runtime: Runtime | None = None,
     ) -> None:
         self._template = template
-        self._total = total if total is None or total > 0 else None
+        self._total = total if isinstance(total, (int, float)) and total > 0 else None
         self._attributes = attributes
         self._clock = clock
         self._runtime = runtime or runtime_module.get()

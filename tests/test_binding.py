@@ -47,7 +47,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[tuple[UUID, dict[str, Any]]
 Written = list[tuple[UUID, dict[str, Any]]]
 
 
-# --- what is bound ---------------------------------------------------------------------
+# --- what is bound ------------------------------------------------------------
 
 
 def test_names_are_those_of_the_conventions_and_values_are_kept() -> None:
@@ -125,7 +125,7 @@ def test_leaving_it_twice_harms_nothing(told: Told) -> None:
     assert bound_here() == {}
 
 
-# --- a plain call ------------------------------------------------------------------------
+# --- a plain call -------------------------------------------------------------
 
 
 def test_a_plain_call_lasts_for_the_rest_of_its_run(told: Told, written: Written) -> None:
@@ -164,7 +164,7 @@ def test_a_stage_inside_has_it_on_its_span(told: Told) -> None:
     assert [ended.bound for ended in told.stages] == [{"model.name": "bert"}]
 
 
-# --- labels ----------------------------------------------------------------------------
+# --- labels -------------------------------------------------------------------
 
 
 def test_a_flow_runs_labels_carry_it_down_until_its_end(told: Told, written: Written) -> None:
@@ -246,7 +246,7 @@ def test_a_failure_of_ours_lets_the_code_run(told: Told, monkeypatch: pytest.Mon
     assert told.tally(signals.PROCESS_FAILURES) == {"bind": 1}
 
 
-# --- threads and deployments --------------------------------------------------------------
+# --- threads and deployments --------------------------------------------------
 
 
 def test_a_thread_has_it_and_gives_nothing_back(told: Told, written: Written) -> None:
@@ -297,7 +297,7 @@ def test_outside_a_run_a_deployments_run_gets_what_is_bound_here(told: Told) -> 
     assert calls == [{"labels": {f"{PREFIX}model.name": "bert"}}]
 
 
-# --- with a real server -------------------------------------------------------------------
+# --- with a real server -------------------------------------------------------
 
 
 @pytest.mark.server

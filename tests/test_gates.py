@@ -41,7 +41,7 @@ class Uncomparable:
     __le__ = __ge__
 
 
-# --- the decision -------------------------------------------------------------------------
+# --- the decision -------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_telemetry_that_fails_does_not_change_the_decision(
     assert told.tally(signals.PROCESS_FAILURES) == {"gate": 1}
 
 
-# --- how it is told ----------------------------------------------------------------------
+# --- how it is told -----------------------------------------------------------
 
 
 @pytest.mark.parametrize(

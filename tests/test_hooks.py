@@ -68,7 +68,7 @@ class Classic:
         self.calls.append((obj.name, old_state.name, new_state.name))
 
 
-# --- the arguments of the decorators -----------------------------------------------
+# --- the arguments of the decorators ------------------------------------------
 
 
 def test_every_state_of_a_flow_gets_our_hook(told: Told) -> None:
@@ -170,7 +170,7 @@ def test_hooks_of_two_kinds_or_handlers_differ() -> None:
     assert FlowHook() != page_me
 
 
-# --- transitions -----------------------------------------------------------------
+# --- transitions --------------------------------------------------------------
 
 
 def test_a_flows_transitions_are_told_whole(told: Told) -> None:
@@ -300,7 +300,7 @@ def test_a_duration_that_nobody_knows_is_left_out(told: Told) -> None:
     assert [found.duration for found in told.transitions] == [None]
 
 
-# --- the state's own words ---------------------------------------------------------
+# --- the state's own words ----------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -325,7 +325,7 @@ def test_the_authors_words_are_a_status_and_prefects_are_not(
     assert [one.run for one in told.statuses] == [flow_run()] * len(found)
 
 
-# --- the classic handler -----------------------------------------------------------
+# --- the classic handler ------------------------------------------------------
 
 
 def test_a_handler_is_given_the_state_before(told: Told) -> None:
@@ -386,7 +386,7 @@ def test_a_handler_that_hangs_is_left_behind(tell: Tell) -> None:
     assert [found.state_name for found in told.transitions] == ["Running"]
 
 
-# --- own hooks ---------------------------------------------------------------------
+# --- own hooks ----------------------------------------------------------------
 
 
 def test_what_an_own_hook_says_belongs_to_its_run(told: Told) -> None:
@@ -441,7 +441,7 @@ def test_an_own_hook_of_a_run_that_is_none_is_called_all_the_same(told: Told) ->
     assert told.tally(signals.PROCESS_FAILURES) == {"own_hook": 1}
 
 
-# --- whose run it is ---------------------------------------------------------------
+# --- whose run it is ----------------------------------------------------------
 
 
 def test_a_subflows_hook_speaks_for_the_subflow_below_its_parent(told: Told) -> None:
@@ -525,7 +525,7 @@ def test_the_link_to_the_trace_is_made_where_an_address_is_set(
     assert links == [f"http://ui/{trace_id_of(FLOW_RUN_ID):032x}"]
 
 
-# --- with Prefect's own engine -----------------------------------------------------
+# --- with Prefect's own engine ------------------------------------------------
 
 
 @pytest.mark.server

@@ -35,16 +35,15 @@ def score() -> None:
 
 
 @pytest.fixture(autouse=True)
-def taken_in() -> Iterator[None]:
+def taken_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The run loggers' lines are taken in, and only shown to us."""
-    levels = [logger.level for logger in (FLOWS, TASKS)]
     for logger in (FLOWS, TASKS):
-        logger.setLevel(logging.DEBUG)
+        monkeypatch.setattr(logger, "handlers", [])
+        monkeypatch.setattr(logger, "propagate", False)
+        monkeypatch.setattr(logger, "level", logging.DEBUG)
     loglines.install()
     yield
     loglines.remove()
-    for logger, level in zip((FLOWS, TASKS), levels, strict=True):
-        logger.setLevel(level)
 
 
 def record(words: Any = "read 3 files", level: int = logging.INFO, **changes: Any) -> Any:
@@ -56,7 +55,7 @@ def record(words: Any = "read 3 files", level: int = logging.INFO, **changes: An
     return made
 
 
-# --- whose line it is ------------------------------------------------------------------------
+# --- whose line it is ---------------------------------------------------------
 
 
 def test_a_line_is_taken_in_whole(told: Told) -> None:
@@ -101,7 +100,7 @@ def test_a_line_outside_a_run_has_no_place(told: Told) -> None:
     assert [(line.run, line.trace_id, line.sampled) for line in told.lines] == [(None, 0, False)]
 
 
-# --- what is left out ---------------------------------------------------------------------
+# --- what is left out ---------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -160,7 +159,7 @@ def test_disabled_nothing_is_taken_in(tell: Tell) -> None:
     assert told.of(object) == []
 
 
-# --- statuses ---------------------------------------------------------------------------------
+# --- statuses -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -217,7 +216,7 @@ def test_a_level_has_a_severity_and_a_name(level: int, severity: int, name: str)
 
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES.keys())
 def test_hostile_words_are_taken_in_safely(told: Told, value: Any) -> None:
-    FLOWS.handle(record(value, logging.ERROR))
+    loglines.RunLogHandler().handle(record(value, logging.ERROR))
     assert is_safe([told.lines, told.statuses])
     assert set(told.tally(signals.PROCESS_FAILURES)) <= {"log_line"}
 
@@ -230,7 +229,7 @@ def test_a_line_whose_arguments_do_not_fit_is_counted(told: Told) -> None:
     assert told.tally(signals.PROCESS_FAILURES) == {"log_line": 1}
 
 
-# --- installing -----------------------------------------------------------------------------------
+# --- installing ---------------------------------------------------------------
 
 
 def test_it_is_installed_once_and_taken_out_whole() -> None:

@@ -55,7 +55,7 @@ def train() -> None:
     """The flow of these tests."""
 
 
-# --- what is said ----------------------------------------------------------------
+# --- what is said -------------------------------------------------------------
 
 
 def test_a_status_is_said_whole(told: Told) -> None:
@@ -171,7 +171,7 @@ def test_a_text_that_was_filled_in_elsewhere_is_kept_to_a_length(told: Told) -> 
     assert (said.template, len(said.message)) == ("read %s", 4 * sanitize.TEXT_LIMIT)
 
 
-# --- bad input -------------------------------------------------------------------
+# --- bad input ----------------------------------------------------------------
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
@@ -332,7 +332,7 @@ def test_a_value_of_ours_is_not_replaced(told: Told) -> None:
     assert (said.attributes, said.flags) == ({"other": 1}, ("reserved_attribute",))
 
 
-# --- at odd moments --------------------------------------------------------------
+# --- at odd moments -----------------------------------------------------------
 
 
 def test_in_a_signal_handler_it_says_what_it_says(told: Told) -> None:

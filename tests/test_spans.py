@@ -74,7 +74,7 @@ def state_event(span: RunSpan, state: State[Any]) -> None:
     )
 
 
-# --- whole spans -----------------------------------------------------------------------
+# --- whole spans --------------------------------------------------------------
 
 
 def test_a_flow_runs_span_is_whole(told: Told) -> None:
@@ -193,7 +193,7 @@ def test_an_exceptions_words_are_safe_wherever_prefect_puts_them(told: Told) -> 
     )
 
 
-# --- where a span belongs -------------------------------------------------------------------
+# --- where a span belongs -----------------------------------------------------
 
 
 def test_a_run_that_goes_on_in_another_process_links_to_its_first_span(told: Told) -> None:
@@ -297,7 +297,7 @@ def test_a_tracer_whose_ids_cannot_be_planned_keeps_its_own(told: Told) -> None:
     assert handle_of(told).ended
 
 
-# --- what is not a run's -----------------------------------------------------------------
+# --- what is not a run's ------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -344,7 +344,7 @@ def test_whatever_of_ours_fails_prefect_gets_its_span(
     assert told.tally(signals.PROCESS_FAILURES) == {"span_start": 1}
 
 
-# --- a run's span ------------------------------------------------------------------------
+# --- a run's span -------------------------------------------------------------
 
 
 def test_a_span_is_ended_once(told: Told) -> None:
@@ -515,7 +515,7 @@ def test_an_exception_that_cannot_say_itself_is_recorded_by_its_type(told: Told)
     assert attributes["error.type"].endswith("UnspeakableError")
 
 
-# --- names and hostile values --------------------------------------------------------------
+# --- names and hostile values -------------------------------------------------
 
 
 @pytest.mark.parametrize(

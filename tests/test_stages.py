@@ -67,7 +67,7 @@ async def decorated_async_generator(items: list[int]) -> AsyncGenerator[int, Any
         yield item
 
 
-# --- what a stage tells --------------------------------------------------------------
+# --- what a stage tells -------------------------------------------------------
 
 
 def test_a_stage_is_told_whole(told: Told) -> None:
@@ -193,7 +193,7 @@ def test_a_clock_that_goes_backwards_makes_no_negative_duration(told: Told) -> N
     assert [ended.duration for ended in told.stages] == [0.0]
 
 
-# --- exceptions ------------------------------------------------------------------------
+# --- exceptions ---------------------------------------------------------------
 
 
 def test_an_exception_marks_the_stage_and_passes_as_the_same_object(told: Told) -> None:
@@ -235,7 +235,7 @@ async def test_an_exception_in_async_code_passes(told: Told) -> None:
     assert told.stages == [StageEnd("failing", 0.0, "failure")]
 
 
-# --- decorators --------------------------------------------------------------------------
+# --- decorators ---------------------------------------------------------------
 
 
 def test_a_function_keeps_its_name_and_result(told: Told) -> None:
@@ -349,7 +349,7 @@ def test_what_a_decorated_function_raises_passes(told: Told) -> None:
     assert told.stages == [StageEnd("failing", 0.0, "failure")]
 
 
-# --- bad input and faults ------------------------------------------------------------------
+# --- bad input and faults -----------------------------------------------------
 
 
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES.keys())

@@ -52,7 +52,7 @@ def steps(told: Told, template: str, total: int | None, seconds: list[float]) ->
     return [(said.message, said.progress, said.attributes) for said in told.statuses]
 
 
-# --- what is said and when ---------------------------------------------------------------
+# --- what is said and when ----------------------------------------------------
 
 
 def test_progress_is_told_whole(told: Told) -> None:
@@ -143,7 +143,7 @@ def test_an_own_attribute_stands_over_ours(told: Told) -> None:
     assert told.messages == ["mine", "mine"]
 
 
-# --- iterables -------------------------------------------------------------------------
+# --- iterables ----------------------------------------------------------------
 
 
 def test_items_pass_through(told: Told) -> None:
@@ -231,7 +231,7 @@ async def test_what_an_async_iterable_raises_passes(told: Told) -> None:
     assert told.messages[-1] == "1"
 
 
-# --- faults ---------------------------------------------------------------------------
+# --- faults -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES.keys())
@@ -258,7 +258,7 @@ def test_a_failure_of_ours_does_not_stop_the_work(
     assert told.tally(signals.PROCESS_FAILURES) == {"track": 2}
 
 
-# --- the artifact ------------------------------------------------------------------------
+# --- the artifact -------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

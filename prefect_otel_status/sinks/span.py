@@ -18,14 +18,20 @@ def write_events(span: Span, buffer: EventBuffer) -> int:
 
     Returns the time of the latest, in nanoseconds since 1970, or 0.
     """
+    buffer.close()
     latest = 0
     for envelope in buffer:
-        status: Status = envelope.clean()
-        span.add_event(status.name, attributes.of_status(status), status.timestamp)
-        latest = max(latest, status.timestamp)
+        latest = max(latest, write_event(span, envelope))
     if buffer.dropped:
         span.set_attribute(signals.EVENTS_DROPPED.name, buffer.dropped)
     return latest
+
+
+def write_event(span: Span, envelope: Envelope) -> int:
+    """Add one status to SPAN now; its time, in nanoseconds since 1970."""
+    status: Status = envelope.clean()
+    span.add_event(status.name, attributes.of_status(status), status.timestamp)
+    return status.timestamp
 
 
 def write_latest(span: Span, envelope: Envelope | None) -> None:

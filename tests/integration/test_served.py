@@ -115,9 +115,9 @@ def test_prometheus_sees_what_the_flows_processes_counted(served: Served, promet
         prometheus, 'sum(prefect_status_messages_total{prefect_status_stage="evaluate"})'
     )
     assert messages[0]["value"][1] == "6"  # a score and a decision each
-    ended = _query(
-        prometheus, "sum by (cicd_pipeline_result) (cicd_pipeline_run_duration_seconds_count)"
-    )
+    by_result = "sum by (cicd_pipeline_result) (cicd_pipeline_run_duration_seconds_count)"
+    wait_for(lambda: len(_query(prometheus, by_result)) == 2, what="both results")
+    ended = _query(prometheus, by_result)
     assert {item["metric"]["cicd_pipeline_result"]: item["value"][1] for item in ended} == {
         "success": "2",
         "failure": "1",

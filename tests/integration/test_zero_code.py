@@ -75,7 +75,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from concurrent.futures import ThreadPoolExecutor
 places = [(Flow, "__init__"), (Task, "__init__"), (telemetry, "get_tracer"),
           (telemetry.RunTelemetry, "update_run_name"), (threading.Thread, "start"),
-          (threading.Thread, "run"), (ThreadPoolExecutor, "submit"),
+          (ThreadPoolExecutor, "submit"),
           (SyncPrefectClient, "create_flow_run_from_deployment")]
 look = lambda: [getattr(owner, name) for owner, name in places]
 before = look()
