@@ -160,8 +160,8 @@ class RunRegistry:
     def scope(self) -> Scope | None:
         """Where what is said now belongs; None outside a run and a stage."""
         scope = _scope.get()
-        if not is_open(scope):
-            scope = None
+        if scope is not None and not is_open(scope):
+            scope = _of_run(scope.handle)
         prefect_run, task_context, flow_context = prefect_run_now()
         if prefect_run is None:
             return scope
@@ -264,9 +264,13 @@ def leave_scope(token: Token[Scope | None]) -> None:
         _scope.reset(token)
 
 
-def is_open(scope: Scope | None) -> bool:
-    """False for a stage that was left in another order than it was entered."""
-    return scope is not None and not (scope.stage is not None and scope.buffer.closed)
+def is_open(scope: Scope) -> bool:
+    """False for a stage that has been left, by its thread or in another order than entered."""
+    return scope.stage is None or not scope.buffer.closed
+
+
+def _of_run(handle: RunHandle | None) -> Scope | None:
+    return None if handle is None else Scope(handle, handle.span_context, handle.buffer)
 
 
 def prefect_run_now() -> tuple[Any, Any, Any]:

@@ -18,11 +18,11 @@ from opentelemetry import context as context_api
 from prefect_otel_status import runs
 from prefect_otel_status import runtime as runtime_module
 
+_OURS = "prefect-otel-status"
 _LIBRARIES = (
     "concurrent.futures",
     "opentelemetry.",
     "prefect.",
-    "prefect_otel_status.",
     "grpc",
     "anyio",
     "distributed.",
@@ -81,7 +81,7 @@ def _is_a_librarys(thread: threading.Thread) -> bool:
     """
     target = getattr(thread, "_target", None)
     home = getattr(target, "__module__", None) or type(thread).__module__
-    return home.startswith(_LIBRARIES)
+    return home.startswith(_LIBRARIES) or thread.name.startswith(_OURS)
 
 
 def _submit(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:

@@ -24,7 +24,7 @@ from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from prefect_otel_status.providers import provide, run_all, warn_of_propagators
+from prefect_otel_status.providers import Plan, provide, run_all, warn_of_propagators
 from prefect_otel_status.settings import Settings
 from prefect_otel_status.tally import Tally
 
@@ -34,7 +34,7 @@ from opentelemetry import _logs, metrics, trace
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import TracerProvider
-from prefect_otel_status.providers import provide, run_all
+from prefect_otel_status.providers import Plan, provide, run_all
 from prefect_otel_status.settings import ConfigurationError, Settings
 from prefect_otel_status.tally import Tally
 
@@ -325,3 +325,13 @@ def test_a_provider_that_raises_is_logged_for_debugging(caplog: pytest.LogCaptur
 
 def test_nothing_to_call_is_done_at_once() -> None:
     assert run_all([], 0.0) is True
+
+
+def test_a_bad_variable_of_opentelemetry_costs_one_signal_only() -> None:
+    environ = {"OTEL_METRICS_EXPORTER": "carrier-pigeon", "OTEL_TRACES_EXPORTER": "console"}
+    plan = Plan.read(environ, strict=False)
+    assert {signal: [c.kind for c in chosen] for signal, chosen in plan.choices.items()} == {
+        "traces": ["console"],
+        "metrics": [],
+        "logs": ["local"],
+    }
