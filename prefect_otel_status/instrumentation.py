@@ -11,7 +11,7 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
 from prefect.flows import Flow
 from prefect.tasks import Task
 
-from prefect_otel_status import patches
+from prefect_otel_status import patches, wrapping
 from prefect_otel_status import runtime as runtime_module
 from prefect_otel_status.hooks import FLOW_HOOKS, TASK_HOOKS, with_ours
 
@@ -19,15 +19,15 @@ from prefect_otel_status.hooks import FLOW_HOOKS, TASK_HOOKS, with_ours
 def instrument() -> None:
     """Give every flow and task made from now on our state hooks. Safe to repeat."""
     patches.prepare()
-    patches.wrap(Flow, "__init__", _init_flow)
-    patches.wrap(Task, "__init__", _init_task)
+    wrapping.wrap(Flow, "__init__", _init_flow)
+    wrapping.wrap(Task, "__init__", _init_task)
 
 
 def uninstrument() -> None:
     """Take everything back. Flows and tasks made in between keep their hooks, which do no harm."""
     patches.undo()
-    patches.unwrap(Flow, "__init__")
-    patches.unwrap(Task, "__init__")
+    wrapping.unwrap(Flow, "__init__")
+    wrapping.unwrap(Task, "__init__")
 
 
 class PrefectInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped there

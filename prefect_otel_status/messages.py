@@ -236,7 +236,12 @@ def _say_late(runtime: Runtime, scope: Scope, envelope: Envelope) -> None:
     if not parent.is_valid:
         return
     current = trace.get_current_span()
-    if current.is_recording() and current.get_span_context().span_id == parent.span_id:
+    detached = scope.handle is not None and scope.handle.detached
+    if (
+        not detached
+        and current.is_recording()
+        and current.get_span_context().span_id == parent.span_id
+    ):
         # The span of a run that started before we were there: not mended, but open.
         runtime.guard("span_event", lambda: write_event(current, envelope))
         return

@@ -7,16 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import prefect.telemetry.run_telemetry as run_telemetry
-import wrapt
 from opentelemetry.trace import get_tracer
 from prefect.client.orchestration import PrefectClient, SyncPrefectClient
 
-from prefect_otel_status import binding, loglines, threads
+from prefect_otel_status import binding, loglines, threads, wrapping
 from prefect_otel_status import runtime as runtime_module
 from prefect_otel_status.signals import PREFECT_RUN_NAME
 from prefect_otel_status.spans import RunSpan, RunTracer
-
-Wrapper = Callable[[Callable[..., Any], Any, Any, Any], Any]
 
 _PLACE = "get_tracer"
 """The name by which Prefect's telemetry asks for its tracer, at each run."""
@@ -35,9 +32,9 @@ def prepare() -> None:
         if _real_get_tracer is None:
             _real_get_tracer = getattr(run_telemetry, _PLACE)
             setattr(run_telemetry, _PLACE, _get_tracer)
-        wrap(run_telemetry.RunTelemetry, "update_run_name", _update_run_name)
+        wrapping.wrap(run_telemetry.RunTelemetry, "update_run_name", _update_run_name)
         for client in (PrefectClient, SyncPrefectClient):
-            wrap(client, "create_flow_run_from_deployment", _create_flow_run)
+            wrapping.wrap(client, "create_flow_run_from_deployment", _create_flow_run)
         loglines.install()
         threads.install()
 
@@ -49,31 +46,11 @@ def undo() -> None:
         if _real_get_tracer is not None:
             setattr(run_telemetry, _PLACE, _real_get_tracer)
             _real_get_tracer = None
-        unwrap(run_telemetry.RunTelemetry, "update_run_name")
+        wrapping.unwrap(run_telemetry.RunTelemetry, "update_run_name")
         for client in (PrefectClient, SyncPrefectClient):
-            unwrap(client, "create_flow_run_from_deployment")
+            wrapping.unwrap(client, "create_flow_run_from_deployment")
         loglines.remove()
         threads.remove()
-
-
-def wrap(owner: type, name: str, wrapper: Wrapper) -> None:
-    """Put WRAPPER around the method NAME of OWNER, once."""
-    home = _home(owner, name)
-    if not isinstance(home.__dict__[name], wrapt.FunctionWrapper):
-        wrapt.wrap_function_wrapper(home, name, wrapper)
-
-
-def unwrap(owner: type, name: str) -> None:
-    """Take the wrapper around the method NAME of OWNER off again."""
-    home = _home(owner, name)
-    current = home.__dict__[name]
-    if isinstance(current, wrapt.FunctionWrapper):
-        setattr(home, name, current.__wrapped__)
-
-
-def _home(owner: type, name: str) -> type:
-    """The class that OWNER has NAME from."""
-    return next(base for base in owner.__mro__ if name in base.__dict__)
 
 
 def _get_tracer(*args: Any, **kwargs: Any) -> Any:

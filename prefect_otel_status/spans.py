@@ -230,7 +230,8 @@ class RunSpan(Span):
             return
         safe = self._runtime.guard("span_state", lambda: _safe_state(attributes, self._runtime))
         self._real.add_event(self._runtime.cleaner.line(name), safe or {}, timestamp)
-        self._runtime.guard("span_state", lambda: self._enter_state(attributes))
+        if safe is not None:
+            self._runtime.guard("span_state", lambda: self._enter_state(safe))
 
     def record_exception(
         self,

@@ -103,13 +103,16 @@ class StatusCapture:
         self, text: str, *, level: str | None = None, stage: str | None = None, **attributes: Any
     ) -> list[Status]:
         """The statuses whose template, event or message is TEXT, with these attributes."""
+        from prefect_otel_status.sanitize import freeze
+
         wanted = {"level": level, "stage": stage}
+        given = {key: freeze(value) for key, value in attributes.items()}
         return [
             status
             for status in self.statuses
             if text in (status.template, status.event, status.message)
             and all(value in (None, getattr(status, key)) for key, value in wanted.items())
-            and all(status.attributes.get(key) == value for key, value in attributes.items())
+            and all(status.attributes.get(key) == value for key, value in given.items())
         ]
 
     def assert_said(
@@ -185,6 +188,8 @@ def status_capture() -> Iterator[StatusCapture]:
 
     Nothing leaves the process meanwhile.
     """
+    from opentelemetry._logs import NoOpLoggerProvider
+    from opentelemetry.metrics import NoOpMeterProvider
     from opentelemetry.sdk.trace import TracerProvider
 
     from prefect_otel_status import instrumentation, patches
@@ -193,7 +198,13 @@ def status_capture() -> Iterator[StatusCapture]:
 
     sink = CaptureSink()
     provider = TracerProvider(shutdown_on_exit=False)
-    runtime = runtime_module.Runtime(load(), tracer_provider=provider, sinks=[sink])
+    runtime = runtime_module.Runtime(
+        load(),
+        tracer_provider=provider,
+        meter_provider=NoOpMeterProvider(),
+        logger_provider=NoOpLoggerProvider(),
+        sinks=[sink],
+    )
     previous = runtime_module.current()
     runtime_module.use(runtime)
     instrumentation.instrument()

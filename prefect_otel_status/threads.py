@@ -12,10 +12,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import wrapt
 from opentelemetry import context as context_api
 
-from prefect_otel_status import runs
+from prefect_otel_status import runs, wrapping
 from prefect_otel_status import runtime as runtime_module
 
 _OURS = "prefect-otel-status"
@@ -105,13 +104,10 @@ _PLACES = (
 def install() -> None:
     """Carry over from now on. Safe to repeat."""
     for owner, name, wrapper in _PLACES:
-        if not isinstance(owner.__dict__[name], wrapt.FunctionWrapper):
-            wrapt.wrap_function_wrapper(owner, name, wrapper)
+        wrapping.wrap(owner, name, wrapper)
 
 
 def remove() -> None:
     """Stop carrying over."""
     for owner, name, _ in _PLACES:
-        current = owner.__dict__[name]
-        if isinstance(current, wrapt.FunctionWrapper):
-            setattr(owner, name, current.__wrapped__)
+        wrapping.unwrap(owner, name)

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from prefect import flow
 from prometheus_client import CollectorRegistry
 
-from prefect_otel_status import configure, status, uninstrument
+from prefect_otel_status import configure, providers, status, uninstrument
 from prefect_otel_status import runtime as runtime_module
 from prefect_otel_status.hooks import FlowHook
 from prefect_otel_status.settings import ConfigurationError
@@ -93,7 +93,11 @@ def test_disabled_nothing_is_made() -> None:
     [
         ({"level": "x"}, {}, "PREFECT_OTEL_STATUS_LEVEL: there is no such setting"),
         ({}, {"PREFECT_OTEL_STATUS_TRACE_URL": "x"}, "put {trace_id} where the trace id belongs"),
-        ({}, {"OTEL_TRACES_EXPORTER": "jaeger"}, "OTEL_TRACES_EXPORTER"),
+        (
+            {"meter_provider": None},
+            {"OTEL_METRICS_EXPORTER": "prometheus_push"},
+            "OTEL_METRICS_EXPORTER",
+        ),
     ],
 )
 def test_a_bad_setting_is_named_and_leaves_the_process_as_it_was(
@@ -105,6 +109,7 @@ def test_a_bad_setting_is_named_and_leaves_the_process_as_it_was(
 ) -> None:
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(providers, "_is_unset", lambda signal: True)  # as in a new process
     with pytest.raises(ConfigurationError) as error:
         configure(**given(**options))
     assert str(error.value).startswith("Bad setting: ")

@@ -135,8 +135,16 @@ def test_shutdown_reaches_an_exporter_that_was_built(
     assert exporter.force_flush() is True
 
 
+def test_a_parents_totals_are_not_sent_by_its_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    factory = Factory(MetricExportResult.SUCCESS)
+    exporter = LazyMetricExporter(factory, Tally())
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    assert exporter.export("data") is MetricExportResult.SUCCESS
+    assert factory.made == []
+
+
 @each_signal
-def test_a_child_builds_its_own_and_leaves_the_parents_alone(
+def test_a_child_leaves_its_parents_alone_and_sends_what_is_its_own(
     lazy: Lazy,
     results: Any,
     signal: str,
@@ -150,10 +158,12 @@ def test_a_child_builds_its_own_and_leaves_the_parents_alone(
     monkeypatch.setattr(os, "getpid", lambda: 1)
     exporter.shutdown()
     assert [made.is_shut_down for made in factory.made] == [False]
-    exporter.export(batch)
+    assert exporter.export(batch) is results.SUCCESS
     exporter.shutdown()
-    assert [made.is_shut_down for made in factory.made] == [False, True]
-    assert [len(made.batches) for made in factory.made] == [1, 1]
+    # A parent's totals are the parent's to send.
+    own = [] if signal == "metrics" else [True]
+    assert [made.is_shut_down for made in factory.made] == [False, *own]
+    assert [len(made.batches) for made in factory.made] == [1] * (1 + len(own))
 
 
 def test_metrics_are_exported_with_their_bound_and_preferences() -> None:

@@ -14,7 +14,7 @@ from prefect import flow
 from prefect.client.orchestration import PrefectClient, SyncPrefectClient
 from prefect.telemetry.run_telemetry import RunTelemetry
 
-from prefect_otel_status import bind, patches, signals
+from prefect_otel_status import bind, patches, signals, wrapping
 from prefect_otel_status.spans import RunTracer
 from tests.support.telling import Told, a_flow_run
 
@@ -26,7 +26,7 @@ def train() -> None:
 
 def in_place() -> list[Any]:
     """Everything in Prefect that we may replace."""
-    clients = [patches._home(client, DEPLOY).__dict__[DEPLOY] for client in CLIENTS]
+    clients = [wrapping._home(client, DEPLOY).__dict__[DEPLOY] for client in CLIENTS]
     return [run_telemetry.get_tracer, RunTelemetry.__dict__["update_run_name"], *clients]
 
 
@@ -109,7 +109,7 @@ def test_a_deployments_run_is_created_with_what_is_bound(
     def create(self: Any, *arguments: Any, **named: Any) -> None:
         given.append((arguments, named))
 
-    monkeypatch.setattr(patches._home(SyncPrefectClient, DEPLOY), DEPLOY, create)
+    monkeypatch.setattr(wrapping._home(SyncPrefectClient, DEPLOY), DEPLOY, create)
     patches.prepare()
     client = SyncPrefectClient.__new__(SyncPrefectClient)
     with bind(model="bert"):
@@ -131,7 +131,7 @@ def test_another_librarys_wrapper_stays_in_place() -> None:
         return f"ours({wrapped(*arguments, **named)})"
 
     wrapt.wrap_function_wrapper(Owner, "method", theirs)
-    patches.wrap(Owner, "method", ours)
+    wrapping.wrap(Owner, "method", ours)
     assert Owner().method() == "ours(theirs(plain))"
-    patches.unwrap(Owner, "method")
+    wrapping.unwrap(Owner, "method")
     assert Owner().method() == "theirs(plain)"

@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import copy_context
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -34,6 +33,7 @@ from tests.support.records import (
     status,
     transition,
 )
+from tests.support.server import wait_for
 
 ROOT = Path(__file__).parent.parent
 WAIT = 10.0
@@ -590,14 +590,45 @@ def test_a_sink_that_asks_for_a_time_no_clock_reaches_harms_nothing(make: Make) 
     assert sink.messages == ["a", "b"]
 
 
-def test_between_batches_the_thread_lets_records_gather(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    slept: list[float] = []
-    monkeypatch.setattr(recorder_module, "time", SimpleNamespace(sleep=slept.append))
-    sink = Sink()
+class Hurry(threading.Event):
+    """Keeps how long it is waited for, and does not wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited: list[float | None] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waited.append(timeout)
+        return True
+
+
+def test_between_batches_the_thread_lets_records_gather(make: Make) -> None:
+    sink, hurry = Sink(), Hurry()
     recorder = make(sink, interval=0.25)
+    recorder._hurry = hurry
     put(recorder, "a")
     assert sink.ticked.wait(WAIT)
     assert recorder.flush(WAIT)
-    assert slept == [0.25]
+    assert hurry.waited == [0.25]
+
+
+def test_a_flush_does_not_wait_for_records_to_gather(make: Make) -> None:
+    sink = Sink()
+    recorder = make(sink, interval=3600.0)
+    put(recorder, "a")
+    assert sink.ticked.wait(WAIT)
+    put(recorder, "b")
+    assert recorder.flush(WAIT)
+    assert sink.messages == ["a", "b"]
+
+
+def test_a_nudge_passes_everything_on_without_waiting(make: Make) -> None:
+    sink = Sink()
+    recorder = make(sink, interval=3600.0)
+    recorder.nudge()
+    assert recorder._thread is None
+    put(recorder, "a")
+    assert sink.ticked.wait(WAIT)
+    put(recorder, "b")
+    recorder.nudge()
+    wait_for(lambda: sink.messages == ["a", "b"], timeout=WAIT)

@@ -20,6 +20,8 @@ from prefect.states import Cancelled, Completed, Failed, Running, State
 from prefect_otel_status import bind, signals, stage, status, task_hooks
 from prefect_otel_status.ids import run_span_id_of, trace_id_of
 from prefect_otel_status.runs import RunHandle
+from prefect_otel_status.runtime import Runtime
+from prefect_otel_status.settings import Settings
 from prefect_otel_status.spans import RunSpan, RunTracer, is_final, span_name
 from tests.support.hostile import SECRETS, VALUES
 from tests.support.records import FLOW_RUN_ID, NOW, SECOND, TASK_RUN_ID, flow_run, task_run
@@ -533,7 +535,8 @@ def test_an_exception_that_cannot_say_itself_is_recorded_by_its_type(told: Told)
 def test_a_span_is_named_for_what_many_runs_have_in_common(
     run: Any, bridge: bool, name: str
 ) -> None:
-    assert span_name(RunHandle(run), bridge) == name
+    runtime = Runtime(Settings(trace_root="bridge" if bridge else "process"), sinks=[])
+    assert span_name(RunHandle(run), runtime) == name
 
 
 def test_a_secret_in_a_flows_name_is_not_the_spans_name(told: Told) -> None:
