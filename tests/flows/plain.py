@@ -1,10 +1,11 @@
 """A flow that knows nothing of us."""
 
-from prefect import flow, task
+from prefect import flow, get_run_logger, task
 
 
 @task
 def greet(name):
+    get_run_logger().info("Greeting %s", name)
     if name == "nobody":
         raise ValueError("nobody to greet")
     return f"Hello {name}"

@@ -39,6 +39,8 @@ def deploy():
 
 deploy()
 assert trace.get_tracer_provider() is before
+import prefect_otel_status.runtime as runtime
+assert runtime.get().providers().owned == (), "nothing of ours stands beside Logfire's"
 print("SPANS=" + json.dumps([
     {
         "name": span.name,

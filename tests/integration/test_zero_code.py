@@ -34,14 +34,22 @@ def _assert_traced(received: Received) -> None:
 def test_the_prefect_plugin(otlp_env: dict[str, str], received: Received) -> None:
     run_flow("plain.py", env={**otlp_env, "PREFECT_PLUGINS_ENABLED": "1"})
     _assert_traced(received)
+    bodies = wait_for(lambda: [log for log in received.logs if not log.event_name], what="lines")
+    greet = received.wait_for_spans("greet")["greet"]
+    assert [(b.body.string_value, b.span_id) for b in bodies] == [("Greeting Ada", greet.span_id)]
     transitions = received.wait_for_metric("prefect.flow_run.transitions")
     assert len(transitions.sum.data_points) == 2
 
 
-def test_opentelemetry_instrument(otlp_env: dict[str, str], received: Received) -> None:
+@pytest.mark.parametrize("plugins", ["0", "1"])
+def test_opentelemetry_instrument(
+    plugins: str, otlp_env: dict[str, str], received: Received
+) -> None:
+    env = {**otlp_env, "PREFECT_PLUGINS_ENABLED": plugins}
     command = [str(BIN / "opentelemetry-instrument"), sys.executable, str(FLOWS / "plain.py")]
-    done = subprocess.run(command, env=otlp_env, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert "Hello Ada" in done.stdout, done.stderr
+    assert "Plugin otel-status failed" not in done.stderr
     _assert_traced(received)
 
 
