@@ -45,9 +45,9 @@ docs: $(STAMP) ## Generate the reference pages
 	$(BIN)/python docs/generate.py
 
 lock: $(STAMP) ## Resolve the locked and the lowest dependencies anew
-	$(UV) pip compile --quiet pyproject.toml --all-extras --group dev --universal --python-version 3.10 \
+	$(UV) pip compile --quiet --upgrade pyproject.toml --all-extras --group dev --universal --python-version 3.10 \
 	  --generate-hashes --no-emit-index-url --no-header -o requirements.lock
-	$(UV) pip compile --quiet pyproject.toml --resolution lowest-direct --python-version 3.11 \
+	$(UV) pip compile --quiet --upgrade pyproject.toml --resolution lowest-direct --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header -o requirements-lowest.lock
 
 wheel-test: $(STAMP) ## Test the built wheel in a clean environment, not the checkout

@@ -186,7 +186,7 @@ class RunRegistry:
                 self._ended.pop(run_id, None)
                 handle = RunHandle(Run(kind=kind, id=str(run_id), flow_run_id=flow_run_id))
                 self._live[run_id] = handle
-                self._make_room()
+                self._make_room(run_id)
             return handle
 
     def find(self, run_id: UUID) -> RunHandle | None:
@@ -228,10 +228,12 @@ class RunRegistry:
             handle.span.name_it(handle)
         return handle
 
-    def _make_room(self) -> None:
-        """Forget the oldest run without a span: those with one are known to go on."""
+    def _make_room(self, newest: UUID) -> None:
+        """Forget the oldest run without a span, but not the NEWEST: those with one go on."""
         if len(self._live) > _LIVE_LIMIT:
-            spanless = (key for key, handle in self._live.items() if handle.span is None)
+            spanless = (
+                key for key, handle in self._live.items() if handle.span is None and key != newest
+            )
             oldest = next(spanless, None)
             if oldest is not None:
                 self._live.pop(oldest)

@@ -163,7 +163,8 @@ class Runtime:
         if self._closed:
             return True
         self._closed = True
-        deadline = time.monotonic() + (timeout or self.settings.exit_timeout)
+        bound = self.settings.exit_timeout if timeout is None else timeout
+        deadline = time.monotonic() + bound
         for handle in self.registry.live():
             if handle.span is not None:
                 handle.span.abandon()

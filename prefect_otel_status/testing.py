@@ -126,7 +126,7 @@ class StatusCapture:
     ) -> Status:
         """Fail unless TEXT was said, TIMES times where given; return the last such status."""
         found = self.find(text, level=level, stage=stage, **attributes)
-        if not found or times not in (None, len(found)):
+        if len(found) != times if times is not None else not found:
             wanted = {"level": level, "stage": stage, **attributes}
             shown = ", ".join(
                 f"{key}={value!r}" for key, value in wanted.items() if value is not None
@@ -134,7 +134,7 @@ class StatusCapture:
             expected = f"{text!r}" + (f" with {shown}" if shown else "")
             count = "" if times is None else f" {times} times, but {len(found)}"
             raise AssertionError(f"Expected {expected} to be said{count}.\n{self._listing()}")
-        return found[-1]
+        return found[-1] if found else None  # type: ignore[return-value]  # only for times=0
 
     def assert_never_said(self, text: str) -> None:
         """Fail if TEXT was said, as a template, an event or a message."""

@@ -82,6 +82,12 @@ def test_what_was_said_before_is_passed_on(told: Told) -> None:
     assert runtime_module.current() is not told.runtime
 
 
+def test_where_nothing_was_said_before_there_is_nothing_to_pass_on() -> None:
+    runtime_module.use(None)
+    configure(**given())
+    assert runtime_module.get().settings.run_log is False
+
+
 def test_disabled_nothing_is_made() -> None:
     configure(enabled=False)
     assert runtime_module.get().enabled is False

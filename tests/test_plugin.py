@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.metadata import entry_points
+from types import SimpleNamespace
 
 import pytest
 
@@ -33,6 +34,16 @@ def test_it_instruments_the_process() -> None:
         [sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout == "prefect_otel_status\n"
+
+
+def test_it_instruments_a_process_in_which_nobody_else_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(instrumentation, "instrument", lambda: calls.append("instrumented"))
+    monkeypatch.setattr(plugin, "sys", SimpleNamespace(modules={}))
+    plugin.setup_environment(ctx=None)
+    assert calls == ["instrumented"]
 
 
 def test_while_the_instrumentation_is_being_imported_it_leaves_that_to_it(

@@ -19,13 +19,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from opentelemetry import propagate
+from opentelemetry import _logs, metrics, propagate, trace
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from prefect_otel_status.providers import Plan, provide, run_all, warn_of_propagators
-from prefect_otel_status.settings import Settings
+from prefect_otel_status import providers as providers_module
+from prefect_otel_status.providers import (
+    Plan,
+    Providers,
+    provide,
+    renew_meter,
+    run_all,
+    warn_of_propagators,
+)
+from prefect_otel_status.settings import ConfigurationError, Settings
 from prefect_otel_status.tally import Tally
 
 PRELUDE = """
@@ -335,3 +346,117 @@ def test_a_bad_variable_of_opentelemetry_costs_one_signal_only() -> None:
         "metrics": [],
         "logs": ["local"],
     }
+
+
+# --- in this process, with nothing made global --------------------------------
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
+    """What would become global, in a process in which nothing is yet."""
+    found: list[Any] = []
+    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PREFECT_OTEL_STATUS_FOLDER", str(tmp_path))
+    monkeypatch.setattr(providers_module, "_is_unset", lambda signal: True)
+    monkeypatch.setattr(trace, "set_tracer_provider", found.append)
+    monkeypatch.setattr(metrics, "set_meter_provider", found.append)
+    monkeypatch.setattr(_logs, "set_logger_provider", found.append)
+    return found
+
+
+def shut_down(*made: Any) -> None:
+    """End MADE, whatever it still waits for."""
+    assert run_all([provider.shutdown for provider in made], 20)
+
+
+def test_what_is_made_becomes_global_and_is_ours_to_end(published: list[Any]) -> None:
+    made = provide(Settings(environment="prod"), Tally())
+    assert published == [made.tracer, made.meter, made.logger] == list(made.owned)
+    kinds = [type(provider) for provider in made.owned]
+    assert kinds == [TracerProvider, MeterProvider, LoggerProvider]
+    resources = [made.tracer.resource, made.logger.resource]
+    assert [dict(found.attributes)["deployment.environment.name"] for found in resources] == [
+        "prod",
+        "prod",
+    ]
+    shut_down(*made.owned)
+
+
+def test_what_is_given_is_neither_read_nor_published(
+    published: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for signal in ("TRACES", "METRICS", "LOGS"):
+        monkeypatch.setenv(f"OTEL_{signal}_EXPORTER", "jaeger")
+    tracer, meter, logger = object(), object(), object()
+    given = provide(
+        Settings(), Tally(), tracer_provider=tracer, meter_provider=meter, logger_provider=logger
+    )
+    assert (given.tracer, given.meter, given.logger, given.owned) == (tracer, meter, logger, ())
+    assert published == []
+
+
+def test_unless_it_is_strict_a_bad_variable_costs_its_signal_and_is_said(
+    published: list[Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "jaeger")
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "soon")
+    with pytest.raises(ConfigurationError):
+        provide(Settings(), Tally())
+    assert published == []
+    made = provide(Settings(), Tally(), strict=False)
+    assert made.tracer._active_span_processor._span_processors == ()
+    said = [record.message for record in caplog.records if record.levelno == logging.ERROR]
+    assert [(words[:43], words.rpartition(". ")[2]) for words in said] == [
+        ("Bad setting: OTEL_TRACES_EXPORTER: 'jaeger'", "No traces are sent."),
+        ("Bad setting: OTEL_BSP_SCHEDULE_DELAY: 'soon", "The default is used."),
+    ]
+    shut_down(*made.owned)
+
+
+def test_a_child_gets_a_meter_of_its_own_that_is_not_global(published: list[Any]) -> None:
+    made = provide(Settings(), Tally())
+    published.clear()
+    renewed = renew_meter(made, Settings(), Tally())
+    assert (renewed.tracer, renewed.logger) == (made.tracer, made.logger)
+    assert renewed.meter is not made.meter
+    assert renewed.owned == (made.tracer, made.logger, renewed.meter)
+    assert published == []
+    shut_down(*made.owned, renewed.meter)
+
+
+def test_a_meter_of_others_is_not_renewed() -> None:
+    current = Providers(object(), object(), object())
+    assert renew_meter(current, Settings(), Tally()) is current
+
+
+@pytest.mark.parametrize("disabled", [False, True])
+def test_what_others_have_set_is_used_and_not_published(
+    published: list[Any], monkeypatch: pytest.MonkeyPatch, disabled: bool
+) -> None:
+    if disabled:
+        monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    theirs = object(), object(), object()
+    monkeypatch.setattr(providers_module, "_is_unset", lambda signal: disabled)
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: theirs[0])
+    monkeypatch.setattr(metrics, "get_meter_provider", lambda: theirs[1])
+    monkeypatch.setattr(_logs, "get_logger_provider", lambda: theirs[2])
+    found = provide(Settings(), Tally())
+    assert (found.tracer, found.meter, found.logger, found.owned) == (*theirs, ())
+    assert published == []
+
+
+class ProxyMeterProvider:
+    """Another library's, which only sounds like a placeholder; Logfire's are called so."""
+
+
+def test_a_placeholder_is_told_from_a_provider_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = {
+        "traces": (trace, "get_tracer_provider", trace.ProxyTracerProvider()),
+        "metrics": (metrics, "get_meter_provider", metrics._internal._ProxyMeterProvider()),
+        "logs": (_logs, "get_logger_provider", _logs._internal.ProxyLoggerProvider()),
+    }
+    for signal, (module, name, placeholder) in places.items():
+        for provider, unset in ((placeholder, True), (ProxyMeterProvider(), False)):
+            monkeypatch.setattr(module, name, lambda provider=provider: provider)
+            assert providers_module._is_unset(signal) is unset, signal

@@ -31,7 +31,8 @@ from prefect_otel_status.runtime import Runtime, install_sigterm
 from prefect_otel_status.settings import Settings
 from tests.support.metrics import counter, read, scrape
 from tests.support.records import FLOW_RUN_ID, flow_run
-from tests.support.telling import WAIT, Told
+from tests.support.server import wait_for
+from tests.support.telling import WAIT, Told, a_flow_run
 
 Tell = Callable[..., Told]
 ROOT = Path(__file__).parent.parent
@@ -246,13 +247,41 @@ def test_the_end_of_a_run_passes_everything_on(told: Told) -> None:
     assert [record.message for record in told.sink.records] == ["said"]
 
 
+async def test_in_an_event_loop_the_end_of_a_run_does_not_wait(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(timeout: float) -> bool:
+        raise AssertionError("it waits")
+
+    status("said")
+    with monkeypatch.context() as patched:
+        patched.setattr(told.runtime.recorder, "flush", refuse)
+        told.runtime.run_ended()
+    wait_for(lambda: [record.message for record in told.sink.records] == ["said"], timeout=WAIT)
+
+
+def test_a_forked_child_gets_a_meter_of_its_own(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renewed: list[Providers] = []
+
+    def renew(current: Providers, settings: Any, tally: Any) -> Providers:
+        renewed.append(current)
+        return current
+
+    monkeypatch.setattr(runtime_module.providers, "renew_meter", renew)
+    told.runtime._meter()
+    known = told.runtime.providers()
+    told.runtime.after_fork()
+    told.runtime._meter()
+    told.runtime._meter()
+    assert renewed == [known]
+
+
 def test_a_shutdown_ends_open_spans_and_happens_once(told: Told) -> None:
     owned = Owned()
     give(told, owned)
-    telemetry_of = told.telemetry()
-    from tests.support.telling import a_flow_run
-
-    telemetry_of._start_span(a_flow_run(), {})
+    told.telemetry()._start_span(a_flow_run(), {})
     status("said")
     assert runtime_module.shutdown(WAIT) is True
     assert runtime_module.shutdown(WAIT) is True

@@ -112,6 +112,7 @@ class MetricSink:
     def after_fork(self) -> None:
         """Begin anew: the parent's counts are the parent's to show."""
         self._counts.clear()
+        self._gauges.clear()
         self._shown.clear()
         self._instruments.after_fork()
 
