@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from opentelemetry import _logs, metrics, trace
 
-from prefect_otel_status import providers, runs, signals
+from prefect_otel_status import __version__, providers, runs, signals
 from prefect_otel_status import settings as settings_module
 from prefect_otel_status.background import Background
 from prefect_otel_status.cleaner import Cleaner
@@ -35,7 +35,7 @@ from prefect_otel_status.sinks.run_log import RunLogSink, send_lines
 from prefect_otel_status.tally import Tally
 
 T = TypeVar("T")
-_VERSION = "0.1.0"
+
 _RUN_END_FLUSH = 1.0
 
 
@@ -107,7 +107,7 @@ class Runtime:
 
     def tracer(self) -> trace.Tracer:
         """The tracer of our own spans: stages, late statuses."""
-        tracer: trace.Tracer = self.providers().tracer.get_tracer(signals.SCOPE, _VERSION)
+        tracer: trace.Tracer = self.providers().tracer.get_tracer(signals.SCOPE, __version__)
         return tracer
 
     def bound(self, handle: RunHandle | None) -> Mapping[str, Any]:
@@ -243,11 +243,11 @@ class Runtime:
         if self._forked and self._providers is not None:
             self._forked = False
             self._providers = providers.renew_meter(self._providers, self.settings, self.tally)
-        meter: metrics.Meter = self.providers().meter.get_meter(signals.SCOPE, _VERSION)
+        meter: metrics.Meter = self.providers().meter.get_meter(signals.SCOPE, __version__)
         return meter
 
     def _otel_logger(self) -> _logs.Logger:
-        logger: _logs.Logger = self.providers().logger.get_logger(signals.SCOPE, _VERSION)
+        logger: _logs.Logger = self.providers().logger.get_logger(signals.SCOPE, __version__)
         return logger
 
 
