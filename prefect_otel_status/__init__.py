@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from prefect_otel_status.version import VERSION
+
 if TYPE_CHECKING:
     from prefect_otel_status.binding import bind as bind
     from prefect_otel_status.configuration import configure as configure
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from prefect_otel_status.stages import stage as stage
     from prefect_otel_status.tracking import track as track
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 _HOMES = {
     "Status": "model",

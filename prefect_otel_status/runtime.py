@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from opentelemetry import _logs, metrics, trace
 
-from prefect_otel_status import __version__, providers, runs, signals
+from prefect_otel_status import providers, runs, signals
 from prefect_otel_status import settings as settings_module
 from prefect_otel_status.background import Background
 from prefect_otel_status.cleaner import Cleaner
@@ -33,6 +33,7 @@ from prefect_otel_status.sinks.otel_instruments import OtelInstruments
 from prefect_otel_status.sinks.prefect_event import PrefectEventSink
 from prefect_otel_status.sinks.run_log import RunLogSink, send_lines
 from prefect_otel_status.tally import Tally
+from prefect_otel_status.version import VERSION
 
 T = TypeVar("T")
 
@@ -107,7 +108,7 @@ class Runtime:
 
     def tracer(self) -> trace.Tracer:
         """The tracer of our own spans: stages, late statuses."""
-        tracer: trace.Tracer = self.providers().tracer.get_tracer(signals.SCOPE, __version__)
+        tracer: trace.Tracer = self.providers().tracer.get_tracer(signals.SCOPE, VERSION)
         return tracer
 
     def bound(self, handle: RunHandle | None) -> Mapping[str, Any]:
@@ -243,11 +244,11 @@ class Runtime:
         if self._forked and self._providers is not None:
             self._forked = False
             self._providers = providers.renew_meter(self._providers, self.settings, self.tally)
-        meter: metrics.Meter = self.providers().meter.get_meter(signals.SCOPE, __version__)
+        meter: metrics.Meter = self.providers().meter.get_meter(signals.SCOPE, VERSION)
         return meter
 
     def _otel_logger(self) -> _logs.Logger:
-        logger: _logs.Logger = self.providers().logger.get_logger(signals.SCOPE, __version__)
+        logger: _logs.Logger = self.providers().logger.get_logger(signals.SCOPE, VERSION)
         return logger
 
 
