@@ -14,8 +14,6 @@ from types import SimpleNamespace
 
 import pytest
 
-pytest.importorskip("sklearn", reason="the example trains with scikit-learn")
-
 from examples.deploy_model import evaluation, faults, flow, training
 from examples.deploy_model.canary import STEPS, answers, routed
 from examples.deploy_model.lock import ReplayBusyError, lock_holder, replay_lock
