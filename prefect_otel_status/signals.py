@@ -169,6 +169,29 @@ REMAINING = Attribute("prefect_status.track.remaining", "Seconds that remain, by
 DONE = Attribute("prefect_status.track.done", "Items that are done, by `track`.")
 TOTAL = Attribute("prefect_status.track.total", "Items in all, by `track`.")
 REASON = Attribute("prefect_status.reason", "Why something was dropped, flagged or failed.")
+SILENCE = Attribute(
+    "prefect_status.silence", "Seconds between the last status and the end, where a process died."
+)
+ABANDONED = Attribute(
+    "prefect_status.abandoned", "True for a task that was left running under a flow that ended."
+)
+INFERRED = Attribute(
+    "prefect_status.inferred", "True where heartbeats stopped and nobody reported the end."
+)
+QUEUE_SECONDS = Attribute(
+    "prefect_status.queue", "Seconds between the expected and the actual start of the run."
+)
+PATH = Attribute(
+    "prefect_status.path", "How the bridge first saw an event: `websocket`, `sweep`, `reconcile`."
+)
+OUTCOME = Attribute(
+    "prefect_status.outcome",
+    "What became of a request: `delivered`, `partial`, `retried`, `set_aside`.",
+)
+WORK_POOL = Attribute("prefect.work_pool.name", "Name of the work pool.")
+WORKER_STATE = Attribute(
+    "cicd.worker.state", "`available` or `offline`, by the worker's heartbeats."
+)
 METRIC = Attribute("prefect_status.metric", "The metric whose label went over its budget.")
 
 # --- attributes of evaluations, by the GenAI conventions ---------------------
@@ -184,11 +207,20 @@ BOUND_NAMES = {
 """Short names in `bind` and the attributes that they stand for."""
 
 # --- spans -------------------------------------------------------------------
-RUN_SPAN = SpanName("RUN <flow>", "SERVER", "A flow run, made by the process that owns the root.")
+RUN_SPAN = SpanName(
+    "RUN <flow>",
+    "SERVER",
+    "A flow run, made by its process, or by the bridge where no process did or could.",
+)
 ATTEMPT_SPAN = SpanName(
     "ATTEMPT <n>",
     "INTERNAL",
     "What one process did of a flow run, where the bridge owns the root.",
+)
+CORRECTION_SPAN = SpanName(
+    "CORRECTION",
+    "INTERNAL",
+    "A final state that came after the run's span was frozen, with a link to that span.",
 )
 TASK_SPAN = SpanName("<task>", "INTERNAL", "A task run.")
 STAGE_SPAN = SpanName("<stage>", "INTERNAL", "A stage; sent as soon as it closes.")
@@ -285,6 +317,169 @@ TASK_RETRIES = Metric(
     "{retry}",
     (*_OF_RUN, TASK_NAME),
     "Retries of task runs.",
+)
+RUN_ACTIVE = Metric(
+    "cicd.pipeline.run.active",
+    Kind.UP_DOWN_COUNTER,
+    "{run}",
+    (*_OF_RUN, RUN_STATE),
+    "Flow runs that have not ended, by where they are.",
+)
+WORKER_COUNT = Metric(
+    "cicd.worker.count",
+    Kind.UP_DOWN_COUNTER,
+    "{worker}",
+    (WORK_POOL, WORKER_STATE),
+    "Workers of each work pool.",
+)
+QUEUE_DURATION = Metric(
+    "prefect.flow_run.queue.duration",
+    Kind.HISTOGRAM,
+    "s",
+    _OF_RUN,
+    "Time between the expected and the actual start of flow runs.",
+)
+RUNS_LATE = Metric(
+    "prefect.flow_run.late",
+    Kind.GAUGE,
+    "{run}",
+    _OF_RUN,
+    "Flow runs that should have started and have not.",
+)
+OLDEST_ACTIVE_START = Metric(
+    "prefect.deployment.oldest_active_start.timestamp",
+    Kind.GAUGE,
+    "s",
+    _OF_RUN,
+    "Start of the oldest flow run that has not ended, in seconds since 1970.",
+)
+LAST_SUCCESS = Metric(
+    "prefect.deployment.last_success.timestamp",
+    Kind.GAUGE,
+    "s",
+    _OF_RUN,
+    "End of the latest flow run that completed, in seconds since 1970.",
+)
+EXPECTED_INTERVAL = Metric(
+    "prefect.deployment.expected_interval",
+    Kind.GAUGE,
+    "s",
+    (PIPELINE_NAME, DEPLOYMENT),
+    "Time between two runs by the deployment's schedules.",
+)
+DEPLOYMENT_INFO = Metric(
+    "prefect.deployment.info",
+    Kind.GAUGE,
+    "",
+    (*_OF_RUN, MODEL_NAME, MODEL_VERSION),
+    "1, with the model and version that the deployment's latest completed run bound.",
+)
+BRIDGE_EVENTS = Metric(
+    "prefect_status.bridge.events",
+    Kind.COUNTER,
+    "{event}",
+    (PATH,),
+    "Events of Prefect that were new to the bridge, by the way on which they first came.",
+)
+BRIDGE_MISSED = Metric(
+    "prefect_status.bridge.missed",
+    Kind.COUNTER,
+    "{event}",
+    (),
+    "Events that the websocket should have brought, and only the sweep found.",
+)
+BRIDGE_GAPS = Metric(
+    "prefect_status.bridge.status_gaps",
+    Kind.COUNTER,
+    "{message}",
+    (),
+    "Status messages that are missing by their numbers.",
+)
+BRIDGE_BAD_EVENTS = Metric(
+    "prefect_status.bridge.bad_events",
+    Kind.COUNTER,
+    "{event}",
+    (REASON,),
+    "Events that could not be read, by what was wrong; they were passed over.",
+)
+BRIDGE_SPANS = Metric(
+    "prefect_status.bridge.spans",
+    Kind.COUNTER,
+    "{span}",
+    (),
+    "Spans that the bridge made.",
+)
+BRIDGE_EXPORTS = Metric(
+    "prefect_status.bridge.exports",
+    Kind.COUNTER,
+    "{item}",
+    (OUTCOME,),
+    "Spans and log events by what became of their export.",
+)
+BRIDGE_DROPS = Metric(
+    "prefect_status.bridge.drops",
+    Kind.COUNTER,
+    "{item}",
+    (REASON,),
+    "Spans and log events that were dropped, by reason.",
+)
+BRIDGE_OVERFLOW = Metric(
+    "prefect_status.bridge.overflow",
+    Kind.COUNTER,
+    "{value}",
+    (METRIC,),
+    "Label values counted under `__other__`, by metric.",
+)
+BRIDGE_REDACTIONS = Metric(
+    "prefect_status.bridge.redactions",
+    Kind.COUNTER,
+    "{secret}",
+    (REASON,),
+    "Secrets that were taken out of text, by kind.",
+)
+BRIDGE_OUTBOX_ITEMS = Metric(
+    "prefect_status.bridge.outbox.items",
+    Kind.GAUGE,
+    "{item}",
+    (),
+    "Spans and log events that wait for the receiver's confirmation.",
+)
+BRIDGE_OUTBOX_SIZE = Metric(
+    "prefect_status.bridge.outbox.size", Kind.GAUGE, "By", (), "Bytes of what waits."
+)
+BRIDGE_OUTBOX_AGE = Metric(
+    "prefect_status.bridge.outbox.age", Kind.GAUGE, "s", (), "Age of the oldest that waits."
+)
+BRIDGE_SET_ASIDE = Metric(
+    "prefect_status.bridge.outbox.set_aside",
+    Kind.GAUGE,
+    "{item}",
+    (),
+    "Spans and log events that the receiver refused, kept aside.",
+)
+BRIDGE_LAG = Metric(
+    "prefect_status.bridge.lag",
+    Kind.GAUGE,
+    "s",
+    (),
+    "Time since the last complete sweep of Prefect's history.",
+)
+BRIDGE_CONNECTED = Metric(
+    "prefect_status.bridge.websocket.connected",
+    Kind.GAUGE,
+    "",
+    (),
+    "1 while the websocket is connected; without it statuses show after the next sweep.",
+)
+BRIDGE_STORE_SIZE = Metric(
+    "prefect_status.bridge.store.size", Kind.GAUGE, "By", (), "Bytes of the store."
+)
+BRIDGE_HISTORY_GAP = Metric(
+    "prefect_status.bridge.history_gap",
+    Kind.COUNTER,
+    "s",
+    (),
+    "Time for which the server no longer had events when the bridge came back.",
 )
 PROCESS_DROPS = Metric(
     "prefect_status.process.drops",

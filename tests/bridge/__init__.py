@@ -1,0 +1,1 @@
+"""Tests of the bridge, one file a module."""
