@@ -14,6 +14,7 @@ from prefect_otel_status.model import (
     Record,
     Run,
     StageEnd,
+    StageStart,
     Status,
     Transition,
 )
@@ -51,6 +52,10 @@ class Cleaner:
             return self._transition(record)
         if isinstance(record, LogLine):
             return self._log_line(record)
+        if isinstance(record, StageStart):
+            return msgspec.structs.replace(
+                record, run=self.run(record.run), stage=self.line(record.stage)
+            )
         return self._named(record)
 
     def text(self, value: object, *, limit: int = sanitize.TEXT_LIMIT) -> str:

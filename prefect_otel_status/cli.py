@@ -7,6 +7,7 @@ wait for the settings. A user's mistake is one sentence on stderr and exit code
 
 from __future__ import annotations
 
+import asyncio
 import io
 import sys
 from enum import Enum
@@ -21,6 +22,7 @@ from rich.text import Text
 from prefect_otel_status import __version__
 
 if TYPE_CHECKING:
+    from prefect_otel_status.bridge.outbox import SetAside
     from prefect_otel_status.lint import Finding
     from prefect_otel_status.settings import Settings
 
@@ -73,6 +75,7 @@ def options(
       prefect-otel-status lint flows/
       prefect-otel-status trace-id 3f0e0b5e-8a52-4c0f-9f0c-1b7f0a1d2c3e
       prefect-otel-status show
+      prefect-otel-status bridge
     """
 
 
@@ -109,6 +112,81 @@ def lint(
     _print_findings(findings, style)
     if findings:
         raise typer.Exit(FOUND)
+
+
+class LogFormat(str, Enum):
+    """How the bridge logs."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+@app.command()
+def bridge(
+    *,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH|URL",
+            help="A path for SQLite, or postgresql+asyncpg://user@host/name. "
+            "By default a file in the user's state folder.",
+        ),
+    ] = None,
+    listen: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="By default 127.0.0.1:9464.")
+    ] = None,
+    backfill: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="How far back the first start reads: 90m, 24h, 7d."),
+    ] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="Read, draw and deliver everything once, then exit.")
+    ] = False,
+    log_format: Annotated[LogFormat, typer.Option(help="How to log.")] = LogFormat.TEXT,
+    allow_public: Annotated[
+        bool, typer.Option("--allow-public", help="Allow an address that others can reach.")
+    ] = False,
+    set_aside: Annotated[
+        bool, typer.Option("--set-aside", help="List what the OTLP receiver refused, and exit.")
+    ] = False,
+    release: Annotated[
+        bool, typer.Option("--release", help="With --set-aside: put it back, to be tried again.")
+    ] = False,
+) -> None:
+    """Turn the history of a Prefect server into traces and metrics, for every run.
+
+    The server is the one of Prefect's own settings (PREFECT_API_URL or the
+    profile); traces go where OTEL_EXPORTER_OTLP_ENDPOINT says, else into a local
+    folder. Exits with 0 when it was told to stop or, with --once, when all is
+    delivered; with 1 if something still waits, with 3 if the server cannot be
+    read.
+
+    \b
+    Examples:
+      prefect-otel-status bridge
+      prefect-otel-status bridge --once --backfill 7d
+      prefect-otel-status bridge --store postgresql+asyncpg://bridge@db/bridge
+      prefect-otel-status bridge --set-aside
+    """
+    from prefect_otel_status.bridge import command
+    from prefect_otel_status.settings import ConfigurationError
+
+    if release and not set_aside:
+        _fail("--release goes with --set-aside.")
+    given = {"store": store, "listen": listen, "backfill": backfill}
+    options = {name: value for name, value in given.items() if value is not None}
+    settings = _settings(**options, **({"allow_public": True} if allow_public else {}))
+    command.log_to_stderr(as_json=log_format is LogFormat.JSON)
+    work = command.run_once if once else command.run_forever
+    try:
+        if set_aside:
+            found = asyncio.run(command.set_aside(settings, release=release))
+            _print_set_aside(found, release=release)
+            return
+        code = asyncio.run(work(settings))
+    except ConfigurationError as error:
+        _fail(str(error))
+    raise typer.Exit(code)
 
 
 @app.command("trace-id")
@@ -197,6 +275,15 @@ def _print_findings(findings: list[Finding], style: Format) -> None:
         text = Text(as_text(findings))
         text.highlight_regex(r"(?m)(?<=: )POS\d{3}\b", "bold red")
         Console().print(text, soft_wrap=True)
+
+
+def _print_set_aside(items: list[SetAside], *, release: bool) -> None:
+    from prefect_otel_status.bridge.times import iso
+
+    for item in items:
+        typer.echo(f"{item.id}\t{iso(item.created)}\t{item.signal}\t{item.name}\t{item.reason}")
+    kept = f"{len(items)} set aside" if items else "Nothing is set aside"
+    typer.echo(f"{kept}{', now put back' if release and items else ''}.", err=True)
 
 
 def _run_id(text: str) -> str:

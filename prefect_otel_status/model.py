@@ -92,6 +92,16 @@ class Transition(msgspec.Struct, frozen=True):
     sampled: bool = False
 
 
+class StageStart(msgspec.Struct, frozen=True):
+    """A stage opened; times in nanoseconds since 1970, ids 0 outside a trace."""
+
+    stage: str
+    run: Run | None = None
+    started: int = 0
+    span_id: int = 0
+    parent_span_id: int = 0
+
+
 class StageEnd(msgspec.Struct, frozen=True):
     """A stage closed after `duration` seconds with `result` (`success` or `failure`)."""
 
@@ -100,6 +110,10 @@ class StageEnd(msgspec.Struct, frozen=True):
     result: str
     run: Run | None = None
     bound: dict[str, Any] = {}
+    started: int = 0
+    ended: int = 0
+    span_id: int = 0
+    parent_span_id: int = 0
 
 
 class GateResult(msgspec.Struct, frozen=True):
@@ -136,7 +150,7 @@ class LogLine(msgspec.Struct, frozen=True):
     sampled: bool = False
 
 
-Record = Status | Transition | StageEnd | GateResult | LogLine
+Record = Status | Transition | StageStart | StageEnd | GateResult | LogLine
 """Everything that a sink can be given."""
 
 RESULTS = {

@@ -21,6 +21,10 @@ Names = Annotated[tuple[str, ...], NoDecode]
 
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "OFF")
 
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*([smhdw]?)")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_LONGEST = 365 * 86_400
+
 logger = logging.getLogger("prefect_otel_status")
 
 
@@ -91,6 +95,68 @@ class Settings(BaseSettings):
     folder_size: int = Field(
         64_000_000, ge=1_000, description="Bytes of a file in that folder before it is rotated."
     )
+    store: str | None = Field(
+        None,
+        description="Where the bridge keeps its state: a path for SQLite, or "
+        "`postgresql+asyncpg://user@host/name`. None is a file in that folder.",
+    )
+    listen: str = Field(
+        "127.0.0.1:9464", description="Where the bridge serves `/metrics` and its other pages."
+    )
+    allow_public: bool = Field(
+        False, description="Let the bridge listen on an address that other machines can reach."
+    )
+    allowed_hosts: Names = Field(
+        (), description="Further names by which the bridge may be asked, such as a service's."
+    )
+    backfill: str = Field(
+        "24h", description="How far back the bridge reads at its first start: `90m`, `24h`, `7d`."
+    )
+    sweep_interval: float = Field(
+        5.0,
+        gt=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="Seconds between two sweeps of Prefect's history.",
+    )
+    settle: float = Field(
+        10.0,
+        ge=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="Seconds after a run's end before the bridge freezes its spans.",
+    )
+    scrape_interval: float = Field(
+        15.0,
+        gt=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="Seconds between two scrapes: a new series is held at 0 for two of them.",
+    )
+    lease: float = Field(
+        10.0,
+        ge=1,
+        le=3600,
+        allow_inf_nan=False,
+        description="Seconds without a sign of life after which a waiting bridge takes over.",
+    )
+    retention: str = Field(
+        "8d", description="How long the bridge remembers a run that it has settled."
+    )
+    outbox_size: int = Field(
+        256_000_000, ge=1_000_000, description="Bytes that may wait for the OTLP receiver."
+    )
+    outbox_age: str = Field("7d", description="How long spans may wait for the OTLP receiver.")
+    heartbeat_period: float = Field(
+        180.0,
+        ge=30,
+        le=86_400,
+        allow_inf_nan=False,
+        description="Seconds between heartbeats of runs of which the bridge has seen only one.",
+    )
+    bridge_logs: bool = Field(
+        False, description="The bridge sends the statuses that it reads as log events too."
+    )
     queue_size: int = Field(
         10_000, ge=1, description="Statuses that may wait; beyond it only the totals are kept."
     )
@@ -116,7 +182,7 @@ class Settings(BaseSettings):
         description="Most seconds that we delay a process's exit.",
     )
 
-    @field_validator("stages", "levels", "labels", mode="before")
+    @field_validator("stages", "levels", "labels", "allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -143,6 +209,12 @@ class Settings(BaseSettings):
             raise ValueError(f"use one of {', '.join(_LOG_LEVELS)}")
         return value.upper()
 
+    @field_validator("backfill", "retention", "outbox_age")
+    @classmethod
+    def _is_duration(cls, value: str) -> str:
+        seconds_of(value)
+        return value
+
     @field_validator("trace_url")
     @classmethod
     def _has_place(cls, value: str | None) -> str | None:
@@ -154,6 +226,18 @@ class Settings(BaseSettings):
     def status_from_level(self) -> int:
         """The number of `log_status_level`; above every level where it is `OFF`."""
         return getattr(logging, self.log_status_level, 10_000)
+
+
+def seconds_of(duration: str) -> float:
+    """The seconds of DURATION, such as `90m`, `24h` or `7d`.
+
+    Raises `ValueError` that says what to write.
+    """
+    found = _DURATION.fullmatch(duration.strip())
+    seconds = float(found[1]) * _UNITS[found[2] or "s"] if found else -1.0
+    if not 0 <= seconds <= _LONGEST:
+        raise ValueError(f"{duration!r} is no duration; write 90m, 24h or 7d, at most 365d")
+    return seconds
 
 
 def _compile(expression: str) -> None:

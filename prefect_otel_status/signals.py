@@ -74,13 +74,17 @@ class EventName:
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric: OpenTelemetry name, kind, unit, labels and meaning."""
+    """A metric: OpenTelemetry name, kind, unit, labels and meaning.
+
+    `bridge_only` marks those that flow processes do not send.
+    """
 
     name: str
     kind: Kind
     unit: str
     labels: tuple[Attribute, ...]
     description: str
+    bridge_only: bool = False
 
     @property
     def prometheus_name(self) -> str:
@@ -324,6 +328,7 @@ RUN_ACTIVE = Metric(
     "{run}",
     (*_OF_RUN, RUN_STATE),
     "Flow runs that have not ended, by where they are.",
+    bridge_only=True,
 )
 WORKER_COUNT = Metric(
     "cicd.worker.count",
@@ -331,6 +336,7 @@ WORKER_COUNT = Metric(
     "{worker}",
     (WORK_POOL, WORKER_STATE),
     "Workers of each work pool.",
+    bridge_only=True,
 )
 QUEUE_DURATION = Metric(
     "prefect.flow_run.queue.duration",
@@ -338,6 +344,7 @@ QUEUE_DURATION = Metric(
     "s",
     _OF_RUN,
     "Time between the expected and the actual start of flow runs.",
+    bridge_only=True,
 )
 RUNS_LATE = Metric(
     "prefect.flow_run.late",
@@ -345,6 +352,7 @@ RUNS_LATE = Metric(
     "{run}",
     _OF_RUN,
     "Flow runs that should have started and have not.",
+    bridge_only=True,
 )
 OLDEST_ACTIVE_START = Metric(
     "prefect.deployment.oldest_active_start.timestamp",
@@ -352,6 +360,7 @@ OLDEST_ACTIVE_START = Metric(
     "s",
     _OF_RUN,
     "Start of the oldest flow run that has not ended, in seconds since 1970.",
+    bridge_only=True,
 )
 LAST_SUCCESS = Metric(
     "prefect.deployment.last_success.timestamp",
@@ -359,6 +368,7 @@ LAST_SUCCESS = Metric(
     "s",
     _OF_RUN,
     "End of the latest flow run that completed, in seconds since 1970.",
+    bridge_only=True,
 )
 EXPECTED_INTERVAL = Metric(
     "prefect.deployment.expected_interval",
@@ -366,6 +376,7 @@ EXPECTED_INTERVAL = Metric(
     "s",
     (PIPELINE_NAME, DEPLOYMENT),
     "Time between two runs by the deployment's schedules.",
+    bridge_only=True,
 )
 DEPLOYMENT_INFO = Metric(
     "prefect.deployment.info",
@@ -373,6 +384,7 @@ DEPLOYMENT_INFO = Metric(
     "",
     (*_OF_RUN, MODEL_NAME, MODEL_VERSION),
     "1, with the model and version that the deployment's latest completed run bound.",
+    bridge_only=True,
 )
 BRIDGE_EVENTS = Metric(
     "prefect_status.bridge.events",
@@ -380,6 +392,7 @@ BRIDGE_EVENTS = Metric(
     "{event}",
     (PATH,),
     "Events of Prefect that were new to the bridge, by the way on which they first came.",
+    bridge_only=True,
 )
 BRIDGE_MISSED = Metric(
     "prefect_status.bridge.missed",
@@ -387,6 +400,7 @@ BRIDGE_MISSED = Metric(
     "{event}",
     (),
     "Events that the websocket should have brought, and only the sweep found.",
+    bridge_only=True,
 )
 BRIDGE_GAPS = Metric(
     "prefect_status.bridge.status_gaps",
@@ -394,6 +408,7 @@ BRIDGE_GAPS = Metric(
     "{message}",
     (),
     "Status messages that are missing by their numbers.",
+    bridge_only=True,
 )
 BRIDGE_BAD_EVENTS = Metric(
     "prefect_status.bridge.bad_events",
@@ -401,6 +416,7 @@ BRIDGE_BAD_EVENTS = Metric(
     "{event}",
     (REASON,),
     "Events that could not be read, by what was wrong; they were passed over.",
+    bridge_only=True,
 )
 BRIDGE_SPANS = Metric(
     "prefect_status.bridge.spans",
@@ -408,6 +424,7 @@ BRIDGE_SPANS = Metric(
     "{span}",
     (),
     "Spans that the bridge made.",
+    bridge_only=True,
 )
 BRIDGE_EXPORTS = Metric(
     "prefect_status.bridge.exports",
@@ -415,6 +432,7 @@ BRIDGE_EXPORTS = Metric(
     "{item}",
     (OUTCOME,),
     "Spans and log events by what became of their export.",
+    bridge_only=True,
 )
 BRIDGE_DROPS = Metric(
     "prefect_status.bridge.drops",
@@ -422,6 +440,7 @@ BRIDGE_DROPS = Metric(
     "{item}",
     (REASON,),
     "Spans and log events that were dropped, by reason.",
+    bridge_only=True,
 )
 BRIDGE_OVERFLOW = Metric(
     "prefect_status.bridge.overflow",
@@ -429,6 +448,7 @@ BRIDGE_OVERFLOW = Metric(
     "{value}",
     (METRIC,),
     "Label values counted under `__other__`, by metric.",
+    bridge_only=True,
 )
 BRIDGE_REDACTIONS = Metric(
     "prefect_status.bridge.redactions",
@@ -436,6 +456,7 @@ BRIDGE_REDACTIONS = Metric(
     "{secret}",
     (REASON,),
     "Secrets that were taken out of text, by kind.",
+    bridge_only=True,
 )
 BRIDGE_OUTBOX_ITEMS = Metric(
     "prefect_status.bridge.outbox.items",
@@ -443,12 +464,23 @@ BRIDGE_OUTBOX_ITEMS = Metric(
     "{item}",
     (),
     "Spans and log events that wait for the receiver's confirmation.",
+    bridge_only=True,
 )
 BRIDGE_OUTBOX_SIZE = Metric(
-    "prefect_status.bridge.outbox.size", Kind.GAUGE, "By", (), "Bytes of what waits."
+    "prefect_status.bridge.outbox.size",
+    Kind.GAUGE,
+    "By",
+    (),
+    "Bytes of what waits.",
+    bridge_only=True,
 )
 BRIDGE_OUTBOX_AGE = Metric(
-    "prefect_status.bridge.outbox.age", Kind.GAUGE, "s", (), "Age of the oldest that waits."
+    "prefect_status.bridge.outbox.age",
+    Kind.GAUGE,
+    "s",
+    (),
+    "Age of the oldest that waits.",
+    bridge_only=True,
 )
 BRIDGE_SET_ASIDE = Metric(
     "prefect_status.bridge.outbox.set_aside",
@@ -456,6 +488,7 @@ BRIDGE_SET_ASIDE = Metric(
     "{item}",
     (),
     "Spans and log events that the receiver refused, kept aside.",
+    bridge_only=True,
 )
 BRIDGE_LAG = Metric(
     "prefect_status.bridge.lag",
@@ -463,6 +496,7 @@ BRIDGE_LAG = Metric(
     "s",
     (),
     "Time since the last complete sweep of Prefect's history.",
+    bridge_only=True,
 )
 BRIDGE_CONNECTED = Metric(
     "prefect_status.bridge.websocket.connected",
@@ -470,9 +504,15 @@ BRIDGE_CONNECTED = Metric(
     "",
     (),
     "1 while the websocket is connected; without it statuses show after the next sweep.",
+    bridge_only=True,
 )
 BRIDGE_STORE_SIZE = Metric(
-    "prefect_status.bridge.store.size", Kind.GAUGE, "By", (), "Bytes of the store."
+    "prefect_status.bridge.store.size",
+    Kind.GAUGE,
+    "By",
+    (),
+    "Bytes of the store.",
+    bridge_only=True,
 )
 BRIDGE_HISTORY_GAP = Metric(
     "prefect_status.bridge.history_gap",
@@ -480,6 +520,7 @@ BRIDGE_HISTORY_GAP = Metric(
     "s",
     (),
     "Time for which the server no longer had events when the bridge came back.",
+    bridge_only=True,
 )
 PROCESS_DROPS = Metric(
     "prefect_status.process.drops",

@@ -19,8 +19,8 @@ from prefect_otel_status import runs, signals
 from prefect_otel_status import runtime as runtime_module
 from prefect_otel_status.buffer import EventBuffer
 from prefect_otel_status.failure import exception_attributes, type_name
-from prefect_otel_status.model import StageEnd
-from prefect_otel_status.runs import Scope
+from prefect_otel_status.model import StageEnd, StageStart
+from prefect_otel_status.runs import RunHandle, Scope
 from prefect_otel_status.runtime import Runtime
 from prefect_otel_status.sinks import attributes as attributes_of
 from prefect_otel_status.sinks.span import write_events, write_latest
@@ -31,12 +31,21 @@ F = TypeVar("F", bound=Callable[..., Any])
 class _Open:
     """One entry of a stage, until it is left."""
 
-    __slots__ = ("buffer", "otel_context", "otel_token", "scope_token", "span", "started")
+    __slots__ = (
+        "buffer",
+        "otel_context",
+        "otel_token",
+        "parent_span_id",
+        "scope_token",
+        "span",
+        "started",
+    )
 
     def __init__(self, span: Span, buffer: EventBuffer, started: int) -> None:
         self.span = span
         self.buffer = buffer
         self.started = started
+        self.parent_span_id = 0
         self.otel_context: Any = None
         self.otel_token: Any = None
         self.scope_token: Token[Scope | None] | None = None
@@ -103,10 +112,12 @@ class stage:  # noqa: N801  (used like a function)
     def _open(self, runtime: Runtime) -> _Open:
         outer = runtime.registry.scope()
         name = runtime.cleaner.line(self._name)
+        context = _parent(outer)
         span = runtime.tracer().start_span(
-            name, context=_parent(outer), attributes=self._span_attributes(runtime, outer, name)
+            name, context=context, attributes=self._span_attributes(runtime, outer, name)
         )
         opened = _Open(span, EventBuffer(), runtime.clock())
+        opened.parent_span_id = trace.get_current_span(context).get_span_context().span_id
         handle = outer.handle if outer is not None else None
         scope = Scope(handle, span.get_span_context(), opened.buffer, name)
         if outer is not None and outer.forced:
@@ -114,7 +125,15 @@ class stage:  # noqa: N801  (used like a function)
         opened.scope_token = runs.enter_scope(scope)
         opened.otel_context = trace.set_span_in_context(span)
         opened.otel_token = context_api.attach(opened.otel_context)
+        self._tell(runtime, handle, opened, name)
         return opened
+
+    def _tell(self, runtime: Runtime, handle: RunHandle | None, opened: _Open, name: str) -> None:
+        """Tell that it opened: where the process is killed, that is how its span is known."""
+        if handle is not None:
+            span_id = opened.span.get_span_context().span_id
+            start = StageStart(name, handle.run, opened.started, span_id, opened.parent_span_id)
+            runtime.put(start, handle.context)
 
     def _span_attributes(self, runtime: Runtime, outer: Scope | None, name: str) -> dict[str, Any]:
         handle = outer.handle if outer is not None else None
@@ -148,14 +167,25 @@ class stage:  # noqa: N801  (used like a function)
             latest = write_events(span, opened.buffer)
         now = runtime.clock()
         span.end(max(now, latest))
-        self._measure(runtime, result, max(0.0, (now - opened.started) / 1e9))
+        self._measure(runtime, opened, result, now)
 
-    def _measure(self, runtime: Runtime, result: str, duration: float) -> None:
+    def _measure(self, runtime: Runtime, opened: _Open, result: str, now: int) -> None:
         scope = runtime.registry.scope()
         handle = scope.handle if scope is not None else None
         run = handle.run if handle is not None else None
         bound = dict(runtime.bound(handle))
-        runtime.put(StageEnd(self._name, duration, result, run, bound))
+        end = StageEnd(
+            self._name,
+            max(0.0, (now - opened.started) / 1e9),
+            result,
+            run,
+            bound,
+            opened.started,
+            now,
+            opened.span.get_span_context().span_id,
+            opened.parent_span_id,
+        )
+        runtime.put(end, handle.context if handle is not None else None)
 
 
 def _parent(outer: Scope | None) -> context_api.Context | None:

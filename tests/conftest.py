@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from tests.support.postgres import new_database, postgres
 from tests.support.receiver import Received, otlp_receiver
 from tests.support.server import environment, prefect_server
 from tests.support.telling import Told
@@ -29,6 +31,25 @@ def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prefect_api(prefect_home: Path) -> Iterator[str]:
     """The address of a real Prefect server's API."""
     with prefect_server(prefect_home) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The address of a real PostgreSQL; make a database of your own with `new_database`."""
+    # Not one of pytest's folders: they are closed to the user that PostgreSQL runs as.
+    with tempfile.TemporaryDirectory(prefix="pg-") as folder, postgres(Path(folder)) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def prefect_api_on_postgres(
+    postgres_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The address of the API of a real Prefect server whose database is PostgreSQL."""
+    database = new_database(postgres_url, "prefect")
+    home = tmp_path_factory.mktemp("prefect-on-postgres")
+    with prefect_server(home, PREFECT_SERVER_DATABASE_CONNECTION_URL=database) as address:
         yield address
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 FLOW, TASK = "flow", "task"
-ACTIVE, ENDED, SETTLED = "active", "ended", "settled"
-"""The phases of a run: it goes on; its end was seen; its spans are frozen."""
+PLANNED, ACTIVE, ENDED, SETTLED = "planned", "active", "ended", "settled"
+"""The phases of a run: it is to start; it goes on; its end was seen; its spans are frozen."""
 
 
 class StateFact(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="fact", tag="state"):
@@ -134,12 +134,13 @@ class Observation(msgspec.Struct, frozen=True):
     flow_name: str = ""
     deployment_name: str = ""
     run_name: str = ""
+    kind: str = FLOW
 
 
 class RunRow(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is kept of a run: where it is now, and what its spans will need.
 
-    `phase` is one of `ACTIVE`, `ENDED`, `SETTLED`. `due` is when it should be
+    `phase` is one of `PLANNED`, `ACTIVE`, `ENDED`, `SETTLED`. `due` is when it should be
     reconciled and settled. `closings` counts how often it was settled.
     """
 
@@ -172,7 +173,7 @@ class RunRow(msgspec.Struct, frozen=True, omit_defaults=True):
     closings: int = 0
     closed_state_id: str = ""
     span_id: int = 0
-    trace_id: int = 0
+    trace_id: str = ""
     sampled: bool = True
 
 

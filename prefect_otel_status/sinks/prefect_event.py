@@ -12,7 +12,7 @@ import msgspec
 from prefect_otel_status import signals
 from prefect_otel_status.envelope import Envelope
 from prefect_otel_status.ids import hex_span_id, hex_trace_id
-from prefect_otel_status.model import Run, Status
+from prefect_otel_status.model import Run, StageEnd, StageStart, Status
 from prefect_otel_status.sanitize import json_value
 
 PAYLOAD_VERSION = 1
@@ -36,6 +36,7 @@ class _Pending:
     run: Run
     context: Context
     payloads: list[dict[str, Any]] = field(default_factory=list)
+    stages: list[dict[str, Any]] = field(default_factory=list)
     due: int = 0
 
 
@@ -57,12 +58,17 @@ class PrefectEventSink:
     def accept(self, batch: Sequence[Envelope]) -> None:
         """Hold BATCH back, and send the errors with all that their runs said before."""
         for envelope in batch:
-            status = envelope.clean()
-            if not isinstance(status, Status) or status.run is None or envelope.context is None:
+            record = envelope.clean()
+            if not isinstance(record, Status | StageStart | StageEnd):
                 continue
-            pending = self._hold(status, status.run, envelope.context)
-            if status.is_error:
-                pending.due = 0
+            if record.run is None or envelope.context is None:
+                continue
+            pending = self._hold(record.run, envelope.context)
+            if isinstance(record, Status):
+                pending.payloads.append(to_payload(record))
+                pending.due = 0 if record.is_error else pending.due
+            elif record.span_id:
+                pending.stages.append(stage_payload(record))
 
     def flush(self) -> None:
         """Send everything."""
@@ -77,7 +83,7 @@ class PrefectEventSink:
         """Send what is due at NOW; forget runs that were silent for an interval."""
         due = [pending for pending in self._pending.values() if pending.due <= now]
         for pending in due:
-            if not pending.payloads:
+            if not pending.payloads and not pending.stages:
                 del self._pending[pending.run.id]
             pending.due = now + self._interval
         self._send_all(due)
@@ -94,18 +100,20 @@ class PrefectEventSink:
         if errors:
             raise errors[0]
 
-    def _hold(self, status: Status, run: Run, context: Context) -> _Pending:
+    def _hold(self, run: Run, context: Context) -> _Pending:
         pending = self._pending.get(run.id)
         if pending is None:
             pending = self._pending[run.id] = _Pending(run, context)
         pending.run, pending.context = run, context
-        pending.payloads.append(to_payload(status))
         return pending
 
     def _send(self, pending: _Pending) -> None:
         payloads, pending.payloads = pending.payloads, []
-        for chunk in _chunks(payloads):
-            body = {"version": PAYLOAD_VERSION, "statuses": chunk}
+        stages, pending.stages = pending.stages, []
+        for chunk in _chunks(payloads) if payloads else ([],) if stages else ():
+            body: dict[str, Any] = {"version": PAYLOAD_VERSION, "statuses": chunk}
+            if stages:
+                body["stages"], stages = stages, []
             # A copy, because a context can be entered by one thread at a time.
             pending.context.copy().run(self._emit, pending.run, body)
 
@@ -134,6 +142,23 @@ def to_payload(status: Status) -> dict[str, Any]:
             flags += [CUT] if is_cut else []
     if flags:
         payload["flags"] = flags
+    return payload
+
+
+def stage_payload(stage: StageStart | StageEnd) -> dict[str, Any]:
+    """The opening or the end of a STAGE, as JSON can hold it."""
+    payload: dict[str, Any] = {
+        "name": stage.stage,
+        "span_id": hex_span_id(stage.span_id),
+        "started": stage.started,
+    }
+    if stage.parent_span_id:
+        payload["parent_span_id"] = hex_span_id(stage.parent_span_id)
+    if isinstance(stage, StageEnd):
+        payload |= {"ended": stage.ended, "result": stage.result}
+        if stage.bound:
+            kept = {name: json_value(value) for name, value in stage.bound.items()}
+            payload["bound"], _ = _within(kept, _VALUES_LIMIT)
     return payload
 
 

@@ -15,7 +15,9 @@ from prefect_otel_status.signals import DURATION_BOUNDS, Kind, Metric, declared
 from prefect_otel_status.sinks.otel_instruments import OtelInstruments
 from tests.support.metrics import read
 
-METRICS = [metric for metric in declared(Metric) if isinstance(metric, Metric)]
+METRICS = [
+    metric for metric in declared(Metric) if isinstance(metric, Metric) and not metric.bridge_only
+]
 
 
 @pytest.fixture

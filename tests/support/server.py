@@ -56,15 +56,18 @@ def environment(home: Path, **extra: str) -> dict[str, str]:
 
 
 @contextmanager
-def prefect_server(home: Path) -> Iterator[str]:
-    """Run a server on SQLite in HOME; gives the address of its API, stops it at the end."""
+def prefect_server(home: Path, **extra_env: str) -> Iterator[str]:
+    """Run a server, on SQLite in HOME unless EXTRA_ENV says otherwise, and stop it at the end.
+
+    Gives the address of its API.
+    """
     port = free_port()
     address = f"http://127.0.0.1:{port}/api"
     command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]
     log = (home / "server.log").open("wb")
     process = subprocess.Popen(
         [*command, "--host", "127.0.0.1"],
-        env=environment(home),
+        env=environment(home, **extra_env),
         stdout=log,
         stderr=subprocess.STDOUT,
         start_new_session=True,

@@ -1,0 +1,215 @@
+"""Runs whose end was seen: read once more, whole, then their spans are frozen."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Protocol, TypeVar
+
+import msgspec
+from sqlalchemy import Connection
+
+from prefect_otel_status import signals
+from prefect_otel_status.bridge import ledger, otlp
+from prefect_otel_status.bridge.catalogue import Known, after_run
+from prefect_otel_status.bridge.close import close
+from prefect_otel_status.bridge.core import Core
+from prefect_otel_status.bridge.describe import Describer
+from prefect_otel_status.bridge.history import history_of
+from prefect_otel_status.bridge.ingest import RECONCILE
+from prefect_otel_status.bridge.outbox import OutboxItem
+from prefect_otel_status.bridge.parse import Parser
+from prefect_otel_status.bridge.records import (
+    ACTIVE,
+    ENDED,
+    TASK,
+    Closed,
+    Observation,
+    RunRow,
+    SpanRecord,
+    Step,
+)
+from prefect_otel_status.bridge.silence import is_silent
+from prefect_otel_status.bridge.spans import UrlOf
+from prefect_otel_status.bridge.wire import Event, FlowRun, State, TaskRun
+from prefect_otel_status.model import result_of
+
+logger = logging.getLogger("prefect_otel_status.bridge")
+
+T = TypeVar("T")
+
+BATCH = 20
+_AT_ONCE = 4
+"""Requests under way at one time: the server is the flows', not ours."""
+
+
+class Api(Protocol):
+    """The calls that settling needs; `api.PrefectApi` has them."""
+
+    async def runs_by_id(self, ids: Iterable[str]) -> list[FlowRun]: ...
+
+    async def task_runs_by_id(self, ids: Iterable[str]) -> list[TaskRun]: ...
+
+    async def task_runs_of(self, flow_run_ids: Iterable[str]) -> list[TaskRun]: ...
+
+    async def flow_states(self, flow_run_id: str) -> list[State]: ...
+
+    async def task_states(self, task_run_id: str) -> list[State]: ...
+
+    def events_of(
+        self, run_ids: Sequence[str], *, kind: str
+    ) -> AsyncIterator[tuple[list[Event], int]]: ...
+
+
+class Settler:
+    """Settles what is due, a batch at a time."""
+
+    def __init__(
+        self,
+        core: Core,
+        api: Api,
+        describer: Describer,
+        parser: Parser,
+        *,
+        sampled: Callable[[int], bool],
+        url_of: UrlOf,
+        is_listening: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._core = core
+        self._api = api
+        self._describer = describer
+        self._parser = parser
+        self._sampled = sampled
+        self._url_of = url_of
+        self._is_listening = is_listening
+        self._gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def settle_due(self) -> int:
+        """Settle the runs that are due now, at most a batch of them; how many there were."""
+        now = self._core.clock()
+        rows = await self._core.store.read(
+            lambda connection: ledger.due_rows(connection, now=now, limit=BATCH)
+        )
+        if rows:
+            found = await self._reconcile(rows)
+            await self._core.ingest(found, path=RECONCILE, expected=self._is_listening())
+            await self._core.commit(
+                lambda connection: self._settle(connection, rows), lambda steps: steps
+            )
+            self._core.on_outbox()
+        return len(rows)
+
+    # --- reading -----------------------------------------------------------
+    async def _reconcile(self, rows: Sequence[RunRow]) -> list[Observation]:
+        """All that the server knows of ROWS."""
+        flows = [row.id for row in rows if row.kind != TASK]
+        free = [row.id for row in rows if row.kind == TASK]
+        found = await self._flow_runs(flows) if flows else []
+        tasks = await self._api.task_runs_of(flows) if flows else []
+        tasks += await self._api.task_runs_by_id(free) if free else []
+        states = await self._each(flows, self._states_of)
+        events = await self._each(rows, self._events_of)
+        found += [o for batch in (*states, *events) for o in batch]
+        return found + await self._task_observations(tasks, found)
+
+    async def _flow_runs(self, ids: Sequence[str]) -> list[Observation]:
+        runs = await self._api.runs_by_id(ids)
+        seen = await self._describer.describe(runs)
+        return [o for run in runs for o in self._parser.flow_run(run, seen[run.id])]
+
+    async def _states_of(self, run_id: str) -> list[Observation]:
+        states = await self._api.flow_states(run_id)
+        return [o for state in states for o in self._parser.flow_state(run_id, state)]
+
+    async def _events_of(self, row: RunRow) -> list[Observation]:
+        found: list[Observation] = []
+        async for events, _ in self._api.events_of([row.id], kind=row.kind):
+            for event in events:
+                found.extend(self._parser.event(event))
+        return found
+
+    async def _task_observations(
+        self, tasks: Sequence[TaskRun], read: Sequence[Observation]
+    ) -> list[Observation]:
+        """What TASKS say; all states of those whose events are not complete."""
+        known: dict[str, set[str]] = {}
+        for observation in read:
+            state_id = getattr(observation.what, "id", "")
+            known.setdefault(observation.subject_id, set()).add(state_id)
+        lacking = [task for task in tasks if not _is_complete(task, known.get(task.id, set()))]
+        states = await self._each(lacking, self._task_states)
+        found = [o for task in tasks for o in self._parser.task_run(task)]
+        return found + [o for batch in states for o in batch]
+
+    async def _task_states(self, task: TaskRun) -> list[Observation]:
+        states = await self._api.task_states(task.id)
+        return [o for state in states for o in self._parser.task_state(task, state)]
+
+    async def _each(
+        self, items: Sequence[T], read: Callable[[T], object]
+    ) -> list[list[Observation]]:
+        async def one(item: T) -> list[Observation]:
+            async with self._gate:
+                return await read(item)  # type: ignore[no-any-return, misc]  # a coroutine
+
+        return await asyncio.gather(*(one(item) for item in items))
+
+    # --- writing -----------------------------------------------------------
+    def _settle(self, connection: Connection, rows: Sequence[RunRow]) -> list[Step]:
+        steps: list[Step] = []
+        for row in ledger.load_rows(connection, (row.id for row in rows)).values():
+            steps += self._settle_one(connection, row)
+        return steps
+
+    def _settle_one(self, connection: Connection, row: RunRow) -> list[Step]:
+        now = self._core.clock()
+        if row.phase != ENDED:
+            return []  # it went on meanwhile
+        if row.inferred and not is_silent(row, now, self._core.options.heartbeat_period):
+            row = msgspec.structs.replace(row, phase=ACTIVE, inferred=False, due=0)
+            ledger.save_rows(connection, [row])
+            return []
+        closed = self._close(connection, row)
+        ledger.save_rows(connection, [msgspec.structs.replace(closed.row, due=now)])
+        ledger.forget_facts(connection, row.id)
+        self._learn(connection, closed.row)
+        dropped = self._core.put(connection, self._items(closed.spans, now))
+        made = [Step(signals.BRIDGE_SPANS.name, (), len(closed.spans))] if closed.spans else []
+        return [*closed.steps, *made, *dropped]
+
+    def _close(self, connection: Connection, row: RunRow) -> Closed:
+        return close(
+            row,
+            history_of(row.id, ledger.load_facts(connection, row.id)),
+            owner=self._core.options.owner,
+            since=self._core.since,
+            environment=self._core.catalogue.environment_of(row),
+            sampled=self._sampled,
+            url_of=self._url_of,
+        )
+
+    def _learn(self, connection: Connection, row: RunRow) -> None:
+        if row.kind == TASK:
+            return
+        before = self._core.catalogue.get((row.flow_name, row.deployment_name))
+        known: Known = after_run(before, row, result_of(row.state_type, row.state_name))
+        if known != before:
+            self._core.catalogue.write(connection, [known])
+            self._core.catalogue.adopt([known])
+
+    def _items(self, spans: Sequence[SpanRecord], now: int) -> list[OutboxItem]:
+        resource = self._core.options.resource
+        return [
+            OutboxItem("traces", span.terminal, now, span.name, otlp.encode_span(span, resource))
+            for span in spans
+        ]
+
+
+def _is_complete(task: TaskRun, known: set[str]) -> bool:
+    """Whether the events of TASK have been read: its state is among them, and each execution."""
+    if task.state is None or (
+        task.state.state_details and task.state.state_details.child_flow_run_id
+    ):
+        return True  # it stands for a subflow, and has no events
+    return task.state.id in known and len(known) > task.run_count

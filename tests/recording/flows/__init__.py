@@ -1,0 +1,1 @@
+"""The flows that are recorded. Which variant is recorded decides what they are made with."""
