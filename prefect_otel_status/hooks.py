@@ -32,7 +32,7 @@ _PREFECTS_WORDS = re.compile(
     r"|Flow run was cancelled\."
     r"|Flow run (?:process|infrastructure) exited with .*"
     r"|Flow run could not be submitted to infrastructure.*"
-    r"|Process for flow run .* exited with .*"
+    r"|Process (?:for flow run .* )?exited with .*"
     r"|All states completed\."
     r"|\d+/\d+ states (?:failed|are not final|cancelled|paused)\."
     r"|Task rolled back as part of transaction",

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
+import httpx
+
 from prefect_otel_status.choice import GRPC, HTTP, choose
 from prefect_otel_status.settings import ConfigurationError
 
@@ -144,6 +146,10 @@ def _http_place(given: _Variables, found: _Found, parts: SplitResult) -> tuple[s
     if found.variable != given.own("ENDPOINT"):
         path = f"{parts.path.rstrip('/')}/v1/{given.signal}"
     whole = urlunsplit(parts._replace(path=path, fragment=""))
+    try:
+        httpx.URL(whole)
+    except httpx.InvalidURL:
+        raise _bad(found.variable, f"it is no address; {_USE}") from None
     return whole, parts.scheme == "https"
 
 

@@ -54,9 +54,7 @@ class Parser:
             self._on_bad("bad_id")
             return []
         found = [Observation(run_id=run_id, subject_id=run_id, what=seen)]
-        if run.state is not None and (fact := self.state(run.state)):
-            found.append(Observation(run_id=run_id, subject_id=run_id, what=fact))
-        return found
+        return found + (self.flow_state(run_id, run.state, seen) if run.state else [])
 
     def state(self, state: State) -> StateFact | None:
         """STATE as a fact; None where it has no id or type."""
@@ -72,13 +70,14 @@ class Parser:
             traceparent=traceparent(details.traceparent if details else None),
         )
 
-    def flow_state(self, run_id: str, state: State) -> list[Observation]:
-        """STATE of the flow run RUN_ID."""
+    def flow_state(self, run_id: str, state: State, seen: Seen) -> list[Observation]:
+        """STATE of the flow run RUN_ID, of which SEEN is known."""
         fact = self.state(state)
-        return [Observation(run_id=run_id, subject_id=run_id, what=fact)] if fact else []
+        names = seen.flow_name, seen.deployment_name, seen.name
+        return [Observation(run_id, run_id, fact, *names)] if fact else []
 
-    def task_run(self, run: TaskRun) -> list[Observation]:
-        """What the API says of the task run RUN, as the fact of its state."""
+    def task_run(self, run: TaskRun, seen: Seen) -> list[Observation]:
+        """What the API says of the task run RUN, of whose flow run SEEN is known."""
         run_id = uuid(run.id)
         fact = self.state(run.state) if run.state is not None else None
         if not run_id or fact is None:
@@ -89,11 +88,12 @@ class Parser:
         what = _replace(described, attempt=run.run_count, child_run_id=uuid(child))
         flow_run_id = uuid(run.flow_run_id)
         kind = FLOW if flow_run_id else TASK
-        return [Observation(flow_run_id or run_id, run_id, what, kind=kind)]
+        names = seen.flow_name, seen.deployment_name, seen.name
+        return [Observation(flow_run_id or run_id, run_id, what, *names, kind)]
 
-    def task_state(self, run: TaskRun, state: State) -> list[Observation]:
+    def task_state(self, run: TaskRun, state: State, seen: Seen) -> list[Observation]:
         """An earlier STATE of the task run RUN."""
-        return self.task_run(_with_state(run, state))
+        return self.task_run(_with_state(run, state), seen)
 
     def _event(self, event: Event) -> Iterator[Observation]:
         name = event.event

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -27,6 +27,7 @@ from prefect_otel_status.bridge.records import (
     Closed,
     Observation,
     RunRow,
+    Seen,
     SpanRecord,
     Step,
 )
@@ -40,6 +41,7 @@ logger = logging.getLogger("prefect_otel_status.bridge")
 T = TypeVar("T")
 
 BATCH = 20
+_NOTHING = Seen()
 _AT_ONCE = 4
 """Requests under way at one time: the server is the flows', not ours."""
 
@@ -105,22 +107,21 @@ class Settler:
         """All that the server knows of ROWS."""
         flows = [row.id for row in rows if row.kind != TASK]
         free = [row.id for row in rows if row.kind == TASK]
-        found = await self._flow_runs(flows) if flows else []
+        runs = await self._api.runs_by_id(flows) if flows else []
+        seen = await self._describer.describe(runs)
+        found = [o for run in runs for o in self._parser.flow_run(run, seen[run.id])]
         tasks = await self._api.task_runs_of(flows) if flows else []
         tasks += await self._api.task_runs_by_id(free) if free else []
-        states = await self._each(flows, self._states_of)
+        states = await self._each(list(seen.items()), self._states_of)
         events = await self._each(rows, self._events_of)
         found += [o for batch in (*states, *events) for o in batch]
-        return found + await self._task_observations(tasks, found)
+        known = {row.id: row.seen for row in rows} | seen
+        return found + await self._task_observations(tasks, found, known)
 
-    async def _flow_runs(self, ids: Sequence[str]) -> list[Observation]:
-        runs = await self._api.runs_by_id(ids)
-        seen = await self._describer.describe(runs)
-        return [o for run in runs for o in self._parser.flow_run(run, seen[run.id])]
-
-    async def _states_of(self, run_id: str) -> list[Observation]:
+    async def _states_of(self, item: tuple[str, Seen]) -> list[Observation]:
+        run_id, seen = item
         states = await self._api.flow_states(run_id)
-        return [o for state in states for o in self._parser.flow_state(run_id, state)]
+        return [o for state in states for o in self._parser.flow_state(run_id, state, seen)]
 
     async def _events_of(self, row: RunRow) -> list[Observation]:
         found: list[Observation] = []
@@ -130,7 +131,7 @@ class Settler:
         return found
 
     async def _task_observations(
-        self, tasks: Sequence[TaskRun], read: Sequence[Observation]
+        self, tasks: Sequence[TaskRun], read: Sequence[Observation], seen: Mapping[str, Seen]
     ) -> list[Observation]:
         """What TASKS say; all states of those whose events are not complete."""
         known: dict[str, set[str]] = {}
@@ -138,13 +139,19 @@ class Settler:
             state_id = getattr(observation.what, "id", "")
             known.setdefault(observation.subject_id, set()).add(state_id)
         lacking = [task for task in tasks if not _is_complete(task, known.get(task.id, set()))]
-        states = await self._each(lacking, self._task_states)
-        found = [o for task in tasks for o in self._parser.task_run(task)]
+        pairs = [(task, seen.get(task.flow_run_id or "", _NOTHING)) for task in lacking]
+        states = await self._each(pairs, self._task_states)
+        found = [
+            o
+            for task in tasks
+            for o in self._parser.task_run(task, seen.get(task.flow_run_id or "", _NOTHING))
+        ]
         return found + [o for batch in states for o in batch]
 
-    async def _task_states(self, task: TaskRun) -> list[Observation]:
+    async def _task_states(self, item: tuple[TaskRun, Seen]) -> list[Observation]:
+        task, seen = item
         states = await self._api.task_states(task.id)
-        return [o for state in states for o in self._parser.task_state(task, state)]
+        return [o for state in states for o in self._parser.task_state(task, state, seen)]
 
     async def _each(
         self, items: Sequence[T], read: Callable[[T], object]

@@ -127,7 +127,8 @@ class Sweeper:
         async for page in self._api.ended_runs(since_ns=since):
             await self._take(page)
             self._ended_read += len(page)
-            self._on_progress(self._ended_read)
+            if not self.last_success:  # the first time, which may take long
+                self._on_progress(self._ended_read)
 
     async def _read_vanished(self, listed: set[str]) -> None:
         """What became of runs that went on and are no longer listed; some have been deleted."""

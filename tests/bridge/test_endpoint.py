@@ -100,6 +100,7 @@ def test_none_is_not_the_local_folder(environ: dict[str, str], wanted: bool) -> 
         ("ENDPOINT", "http://:4318/s3cret", "it names no host and port"),
         ("ENDPOINT", "http://c:4318/a s3cret", "it names no host and port"),
         ("ENDPOINT", "http://[s3cret", "it is no address"),
+        ("ENDPOINT", "http://1.2.3.999:4318/s3cret", "it is no address"),
         ("ENDPOINT", "file:///s3cret", "PREFECT_OTEL_STATUS_FOLDER"),
         ("ENDPOINT", "file:s3cret", "PREFECT_OTEL_STATUS_FOLDER"),
         ("ENDPOINT", "ftp://s3cret", "neither http nor https"),

@@ -5,13 +5,17 @@ SCENARIO may also name one variant: `success.ours`.
 
 from __future__ import annotations
 
+import atexit
 import gzip
 import json
+import shutil
+import subprocess
 import sys
 import tempfile
 import traceback
 from collections.abc import Iterator
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +23,7 @@ from tests.recording.reading import Json, everything
 from tests.recording.scenarios import SCENARIOS, Scenario
 from tests.recording.scene import ROOT, Scene
 from tests.support.histories import FOLDER, PLAIN, ZIPPED
-from tests.support.server import prefect_server
+from tests.support.server import environment, prefect_server
 
 PLAIN_BELOW = 100_000
 SERVER = {"PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1"}
@@ -27,20 +31,14 @@ SERVER = {"PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1"}
 
 def main(names: list[str]) -> int:
     """Record what NAMES asks for; gives how many recordings failed."""
-    failed = 0
-    for scenario, variant in _wanted(names):
-        try:
-            print(f"{scenario.name}.{variant}: {save(record(scenario, variant))}", flush=True)
-        except Exception:  # one that fails must not keep the others from being recorded
-            traceback.print_exc()
-            failed += 1
-    return failed
+    return sum(not _recorded(scenario, variant) for scenario, variant in _wanted(names))
 
 
 def record(scenario: Scenario, variant: str) -> Json:
     """Play the scenario on a server of its own; gives everything that the server knows then."""
     with tempfile.TemporaryDirectory(prefix="recording-") as name:
         folder = Path(name)
+        shutil.copy(_empty_database(), folder)
         with prefect_server(folder, **SERVER, **scenario.server) as address:
             scene = Scene(address=address, folder=folder, variant=variant)
             scenario.play(scene)
@@ -62,6 +60,26 @@ def save(recording: Json) -> Path:
     # Without the time in it, the same recording gives the same file.
     zipped.write_bytes(gzip.compress(text.encode("utf-8"), mtime=0))
     return zipped
+
+
+def _recorded(scenario: Scenario, variant: str) -> bool:
+    try:
+        print(save(record(scenario, variant)), flush=True)
+    except Exception:  # one that fails must not keep the others from being recorded
+        print(f"{scenario.name}.{variant} was not recorded:", flush=True)
+        traceback.print_exc()
+        return False
+    return True
+
+
+@cache
+def _empty_database() -> Path:
+    # Made once and copied: it takes a server longer to make it than to do all the rest.
+    home = Path(tempfile.mkdtemp(prefix="recording-database-"))
+    atexit.register(shutil.rmtree, home)
+    command = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]
+    subprocess.run(command, env=environment(home), check=True, capture_output=True)
+    return home / "prefect.db"
 
 
 def _wanted(names: list[str]) -> Iterator[tuple[Scenario, str]]:

@@ -144,8 +144,8 @@ class Scene:
         return status
 
     def _is_in(self, run_id: str, names: tuple[str, ...]) -> bool:
-        run = self.api.get(f"/flow_runs/{run_id}")
-        return run["state_name"] in names if names else run["state_type"] in FINAL
+        run: Json = self.api.get(f"/flow_runs/{run_id}")
+        return bool(run["state_name"] in names if names else run["state_type"] in FINAL)
 
     def _deployment(self, name: str) -> str | None:
         try:

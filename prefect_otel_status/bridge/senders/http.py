@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import logging
 import ssl
 import time
 from collections.abc import Callable, Sequence
@@ -35,6 +36,20 @@ _LATER = frozenset({408, 425, 429, 502, 503, 504})
 _MISDIRECTED = frozenset({401, 403, 404, 405, 407, 415})
 
 
+_client_log = logging.getLogger("httpx")
+
+
+class _Unspoken(logging.Filter):
+    """Keeps out the line that `httpx` logs of each request to ADDRESS, which may hold a key."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__()
+        self._url = httpx.URL(address)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (isinstance(record.args, tuple) and self._url in record.args)
+
+
 class HttpSender:
     """Posts requests to one URL, on a connection that is kept and made anew when it breaks."""
 
@@ -43,6 +58,7 @@ class HttpSender:
         self._now = now
         self._secrets = secrets_of(endpoint.headers)
         self._client: httpx.AsyncClient | None = None
+        self._unspoken = _Unspoken(endpoint.address)
 
     async def send(self, signal: str, bodies: Sequence[bytes]) -> Outcome:
         """Post BODIES as one request. What goes wrong is in the outcome, never raised."""
@@ -60,6 +76,7 @@ class HttpSender:
     async def close(self) -> None:
         """Let go of the connection."""
         client, self._client = self._client, None
+        _client_log.removeFilter(self._unspoken)
         if client is not None:
             await client.aclose()
 
@@ -73,6 +90,7 @@ class HttpSender:
             return answer.status_code, answer.headers, await _start_of(answer)
 
     def _connect(self) -> httpx.AsyncClient:
+        _client_log.addFilter(self._unspoken)
         verify: bool | ssl.SSLContext = _context(self._endpoint) if self._endpoint.secure else True
         return httpx.AsyncClient(
             headers=self._headers(),
@@ -152,7 +170,8 @@ def _words(headers: httpx.Headers, body: bytes) -> str:
     kind = _content_type(headers)
     if not body or kind == "text/html":
         return ""
-    return f": {_status_message(kind, body)}"
+    message = _status_message(kind, body)
+    return f": {message}" if message else ""
 
 
 def _status_message(kind: str, body: bytes) -> str:
