@@ -122,6 +122,7 @@ class Describer:
             expected_start=nanoseconds(run.expected_start_time),
             started=nanoseconds(run.start_time),
             ended=nanoseconds(run.end_time),
+            run_count=run.run_count,
             updated=nanoseconds(run.updated),
             work_pool=self._clean.line(run.work_pool_name),
         )

@@ -20,6 +20,7 @@ from sqlalchemy.engine import Connection
 
 from prefect_otel_status import signals
 from prefect_otel_status.bridge import outbox
+from prefect_otel_status.bridge.lease import LeaseLostError
 from prefect_otel_status.bridge.outbox import Cap, Row
 from prefect_otel_status.bridge.records import Step
 from prefect_otel_status.bridge.senders.base import Kind, Outcome, Sender
@@ -118,7 +119,10 @@ class Exporter:
         self._news.set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Export until STOP is set. A request that is on its way then is given up."""
+        """Export until STOP is set. A request that is on its way then is given up.
+
+        Raises `LeaseLostError` where another bridge has taken over.
+        """
         while not stop.is_set():
             self._news.clear()
             progress = await self._step(stop)
@@ -155,6 +159,9 @@ class Exporter:
     async def _step(self, stop: asyncio.Event) -> Progress:
         try:
             return await self.run_once(stop)
+        except LeaseLostError:
+            self._pieces.clear()  # whoever has it now decides what becomes of them
+            raise
         except Exception as error:
             # A full disk, a database that restarts: what was sent is sent again.
             self._failures += 1
@@ -234,7 +241,7 @@ class Exporter:
         if self._seldom.allows(SET_ASIDE):
             logger.warning(
                 "The receiver of %s refused item %d and it was set aside: %s. "
-                "`prefect-otel-status bridge outbox` shows what is.",
+                "`prefect-otel-status bridge --set-aside` lists what is.",
                 *(self._signal, row.id, reason),
             )
 

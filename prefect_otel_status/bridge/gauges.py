@@ -10,10 +10,11 @@ from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
 from prefect_otel_status import signals
+from prefect_otel_status.bridge import outbox
 from prefect_otel_status.bridge.exposition import Family
 from prefect_otel_status.bridge.folding import Labels
 from prefect_otel_status.bridge.records import ACTIVE
-from prefect_otel_status.bridge.tables import deployments, outbox, runs
+from prefect_otel_status.bridge.tables import deployments, runs
 from prefect_otel_status.sanitize import line
 from prefect_otel_status.signals import Metric
 
@@ -133,17 +134,13 @@ def _of_deployments(known: Iterable[Any]) -> Gauges:
 
 
 def _of_outbox(conn: Connection, now: int) -> Gauges:
-    c = outbox.c
-    waits = c.set_aside.is_(None)
-    figures = select(func.count(), func.coalesce(func.sum(c.size), 0), func.min(c.created))
-    items, size, oldest = conn.execute(figures.where(waits)).one()
-    aside = conn.execute(select(func.count()).select_from(outbox).where(~waits)).scalar_one()
-    age = max(0, now - oldest) / 1e9 if oldest is not None else 0.0
+    depth = outbox.depth(conn)
+    age = max(0, now - depth.oldest_created) / 1e9 if depth.oldest_created else 0.0
     return {
-        signals.BRIDGE_OUTBOX_ITEMS: [((), float(items))],
-        signals.BRIDGE_OUTBOX_SIZE: [((), float(size))],
+        signals.BRIDGE_OUTBOX_ITEMS: [((), float(depth.items))],
+        signals.BRIDGE_OUTBOX_SIZE: [((), float(depth.bytes))],
         signals.BRIDGE_OUTBOX_AGE: [((), age)],
-        signals.BRIDGE_SET_ASIDE: [((), float(aside))],
+        signals.BRIDGE_SET_ASIDE: [((), float(depth.set_aside))],
     }
 
 

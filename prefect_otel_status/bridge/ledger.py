@@ -105,18 +105,16 @@ def add_facts(
         if not isinstance(observation.what, Heartbeat | Seen):
             wanted.setdefault(_key(observation), observation)
     new = _insert(connection, wanted)
-    return [
-        o for o in candidates if isinstance(o.what, Heartbeat | Seen) or _is_first(o, new, wanted)
-    ]
+    return [o for o in candidates if isinstance(o.what, Heartbeat | Seen) or _is_first(o, new)]
 
 
-def _is_first(
-    observation: Observation,
-    new: set[tuple[str, str, str]],
-    wanted: Mapping[tuple[str, str, str], Observation],
-) -> bool:
+def _is_first(observation: Observation, new: set[tuple[str, str, str]]) -> bool:
+    """Whether its fact is NEW, and this the first of the batch to tell it."""
     key = _key(observation)
-    return key in new and wanted[key] is observation
+    if key not in new:
+        return False
+    new.remove(key)
+    return True
 
 
 def _key(observation: Observation) -> tuple[str, str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -25,6 +25,8 @@ from prefect_otel_status.bridge.wire import Event, FlowRun, State, TaskRun
 FLOW_EVENT = "prefect.flow-run."
 TASK_EVENT = "prefect.task-run."
 HEARTBEAT = "prefect.flow-run.heartbeat"
+
+_replace = msgspec.structs.replace
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -60,14 +62,12 @@ class Parser:
         """STATE as a fact; None where it has no id or type."""
         if not uuid(state.id) or not state.type:
             return None
-        details = state.state_details
         return StateFact(
             id=state.id,
             type=self._clean.line(state.type),
             name=self._clean.line(state.name or state.type.title()),
             at=nanoseconds(state.timestamp),
             message=self._clean.text(state.message),
-            traceparent=traceparent(details.traceparent if details else None),
         )
 
     def flow_state(self, run_id: str, state: State, seen: Seen) -> list[Observation]:
@@ -85,15 +85,21 @@ class Parser:
         described = self._described(fact, _task_payload(run), run.name)
         details = run.state.state_details if run.state else None
         child = (details.child_flow_run_id if details else None) or ""
-        what = _replace(described, attempt=run.run_count, child_run_id=uuid(child))
+        what = _replace(described, child_run_id=uuid(child))
         flow_run_id = uuid(run.flow_run_id)
         kind = FLOW if flow_run_id else TASK
         names = seen.flow_name, seen.deployment_name, seen.name
         return [Observation(flow_run_id or run_id, run_id, what, *names, kind)]
 
-    def task_state(self, run: TaskRun, state: State, seen: Seen) -> list[Observation]:
-        """An earlier STATE of the task run RUN."""
-        return self.task_run(_with_state(run, state), seen)
+    def task_states(self, run: TaskRun, states: Sequence[State], seen: Seen) -> list[Observation]:
+        """All STATES of the task run RUN, which tells its count of attempts only as it is now."""
+        found: list[Observation] = []
+        attempt = 0
+        for state in sorted(states, key=lambda s: (nanoseconds(s.timestamp), s.id)):
+            attempt += state.type == "RUNNING"
+            earlier = _replace(run, state=state, run_count=attempt)
+            found += self.task_run(earlier, seen)
+        return found
 
     def _event(self, event: Event) -> Iterator[Observation]:
         name = event.event
@@ -139,14 +145,12 @@ class Parser:
 
     def _state_fact(self, event: Event, kind: str) -> StateFact:
         resource = event.resource
-        count = str(resource.get("prefect.run-count") or "0")
         return StateFact(
             id=event.id,
             type=self._clean.line(kind),
             name=self._clean.line(resource.get("prefect.state-name") or kind.title()),
             at=nanoseconds(resource.get("prefect.state-timestamp")) or _when(event),
             message=self._clean.text(resource.get("prefect.state-message")),
-            attempt=int(count) if count.isdecimal() and len(count) < 9 else 0,
             received=nanoseconds(event.received),
         )
 
@@ -162,6 +166,7 @@ class Parser:
             task_name=self._clean.line(task_name),
             run_name=self._clean.line(run_name),
             traceparent=traceparent(label),
+            attempt=_count(task.get("run_count")),
             started=nanoseconds(task.get("start_time")),
             ended=nanoseconds(task.get("end_time")),
         )
@@ -227,6 +232,7 @@ def _when(event: Event) -> int:
 def _task_payload(run: TaskRun) -> dict[str, Any]:
     return {
         "labels": run.labels,
+        "run_count": run.run_count,
         "task_key": run.task_key,
         "dynamic_key": run.dynamic_key,
         "start_time": run.start_time,
@@ -234,9 +240,5 @@ def _task_payload(run: TaskRun) -> dict[str, Any]:
     }
 
 
-def _replace(fact: StateFact, **values: Any) -> StateFact:
-    return msgspec.structs.replace(fact, **values)
-
-
-def _with_state(run: TaskRun, state: State) -> TaskRun:
-    return msgspec.structs.replace(run, state=state)
+def _count(value: object) -> int:
+    return value if type(value) is int and 0 <= value < 2**31 else 0

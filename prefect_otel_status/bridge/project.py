@@ -123,7 +123,8 @@ def _merge_seen(row: RunRow, seen: Seen) -> RunRow:
         run_name=seen.name or row.run_name,
         traceparent=seen.traceparent or row.traceparent,
         environment=environment_of(seen.bound, row.environment),
-        started=seen.started or row.started,
+        started=_least(row.started, seen.started),
+        attempt=max(row.attempt, seen.run_count),
     )
 
 
@@ -161,7 +162,7 @@ def _merge_status(row: RunRow, status: StatusFact) -> RunRow:
 
 def _merge_state(row: RunRow, state: StateFact) -> RunRow:
     if state.type == "RUNNING":
-        row = _replace(row, started=min(row.started or state.at, state.at))
+        row = _replace(row, started=_least(row.started, state.at))
     if (state.at, state.id) <= (row.state_at, row.state_id):
         return row
     return _replace(
@@ -170,10 +171,14 @@ def _merge_state(row: RunRow, state: StateFact) -> RunRow:
         state_type=state.type,
         state_name=state.name,
         state_at=state.at,
-        attempt=max(row.attempt, state.attempt),
         phase=_phase_after(row, state),
         inferred=False,
     )
+
+
+def _least(one: int, other: int) -> int:
+    """The lesser of two times, of which 0 is none."""
+    return min(one or other, other or one)
 
 
 def _phase_after(row: RunRow, state: StateFact) -> str:

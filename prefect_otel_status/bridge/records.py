@@ -19,9 +19,10 @@ PLANNED, ACTIVE, ENDED, SETTLED = "planned", "active", "ended", "settled"
 class StateFact(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="fact", tag="state"):
     """A run went into a state. Its key is the state's id, which is the event's id too.
 
-    `attempt` is Prefect's run count. For a task, what its event says of it
-    comes along: `task_name`, `run_name`, the span in its label, and its times.
-    `received` is when the server got it, where that is known.
+    For a task, what its event says of it comes along: `attempt`, `task_name`,
+    `run_name`, the span in its label, and its times. Of a flow run only what
+    events and the API both tell is here, so that it is the same from either;
+    the rest is in `Seen`. `received` is when the server got it, where known.
     """
 
     id: str
@@ -117,6 +118,7 @@ class Seen(msgspec.Struct, frozen=True, omit_defaults=True):
     started: int = 0
     ended: int = 0
     updated: int = 0
+    run_count: int = 0
     work_pool: str = ""
 
 

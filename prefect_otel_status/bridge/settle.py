@@ -151,7 +151,7 @@ class Settler:
     async def _task_states(self, item: tuple[TaskRun, Seen]) -> list[Observation]:
         task, seen = item
         states = await self._api.task_states(task.id)
-        return [o for state in states for o in self._parser.task_state(task, state, seen)]
+        return self._parser.task_states(task, states, seen)
 
     async def _each(
         self, items: Sequence[T], read: Callable[[T], object]

@@ -115,6 +115,6 @@ outbox = Table(
     Column("set_aside", Text),
     Column("name", Text, nullable=False),
     Column("body", LargeBinary, nullable=False),
-    Index("outbox_by_state", "set_aside", "id"),
+    Index("outbox_by_state", "set_aside", "id", "signal", "size"),
 )
 """Frozen OTLP bytes, until the receiver confirms them. `set_aside` says why it was refused."""

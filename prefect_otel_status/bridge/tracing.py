@@ -74,7 +74,7 @@ def place_of(
 
     HAS_WORDS says that it said statuses, so its process had this package.
     """
-    process = _process_span(row, states)
+    process = read_traceparent(_label(row, states))
     parent = read_traceparent(row.seen.parent_traceparent)
     own = trace_id_of(row.seen.root_run_id or row.id)
     trace_id = process.trace_id if process else parent.trace_id if parent else own
@@ -91,10 +91,10 @@ def place_of(
     )
 
 
-def _process_span(row: RunRow, states: Sequence[StateFact]) -> SpanRef | None:
-    """The span of the run's latest process: each state keeps the one of its own."""
-    running = [s.traceparent for s in states if s.traceparent and s.type == "RUNNING"]
-    return read_traceparent(running[-1] if running else row.traceparent)
+def _label(row: RunRow, states: Sequence[StateFact]) -> str:
+    """The label of the run's latest process; for a task it comes with its states."""
+    of_task = [state.traceparent for state in states if state.traceparent]
+    return of_task[-1] if of_task else row.traceparent
 
 
 def process_died(row: RunRow, final: StateFact | None) -> bool:

@@ -14,6 +14,7 @@ from prefect_otel_status import signals
 from prefect_otel_status.bridge import outbox, tables
 from prefect_otel_status.bridge.endpoint import Endpoint
 from prefect_otel_status.bridge.export import Exporter, Limits, Progress, backoff
+from prefect_otel_status.bridge.lease import LeaseLostError
 from prefect_otel_status.bridge.otlp import Resource, encode_span, request
 from prefect_otel_status.bridge.outbox import Cap, Depth, OutboxItem, put
 from prefect_otel_status.bridge.records import SpanRecord, Step
@@ -408,7 +409,7 @@ async def test_what_is_refused_is_set_aside_and_the_rest_flows(
     assert store.counts == {(EXPORTS, "delivered"): 38, (EXPORTS, "set_aside"): 2}
     assert _lines(caplog) == [
         f"The receiver of traces refused item 8 and it was set aside: {status} {phrase}: "
-        "bad: ['s07']. `prefect-otel-status bridge outbox` shows what is."
+        "bad: ['s07']. `prefect-otel-status bridge --set-aside` lists what is."
     ]
 
 
@@ -538,6 +539,21 @@ async def test_a_store_that_breaks_is_waited_for(
         "The store cannot be used: OSError.",
         "The receiver of traces takes them again.",
     ]
+
+
+async def test_a_lost_lease_ends_it_and_what_it_held_is_forgotten(
+    make: Make, store: Memory
+) -> None:
+    store.put("a")
+    store.broken = LeaseLostError()
+    sender = Told()
+    exporter = make(sender)
+    with pytest.raises(LeaseLostError):
+        await asyncio.wait_for(exporter.run(asyncio.Event()), 10)
+    store.broken = None
+    store.read(lambda conn: outbox.confirm(conn, [1]))  # by the other bridge
+    assert await exporter.drain(20)
+    assert (len(sender.sent), store.steps) == (1, [])
 
 
 async def test_what_the_cap_dropped_meanwhile_is_not_counted_twice(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import permutations
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -58,14 +59,14 @@ def _steps(what: object, *, subject: str = RUN, since: int = 0) -> list[Step]:
 
 # --- any order, any repetition -------------------------------------------------
 @pytest.mark.parametrize("name", histories.names())
-@given(seed=st.integers(0, 2**32), size=st.integers(1, 60), again=st.floats(0, 1))
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@given(seed=st.integers(0, 2**32), size=st.sampled_from([1, 7, 60]), again=st.floats(0, 1))
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_order_and_repetition_gives_the_same(
     name: str, seed: int, size: int, again: float
 ) -> None:
-    observations = observations_of(histories.load(name))
+    observations = observations_of(name)
     expected = replay([observations], environment="prod")
-    chance = random.Random(seed)  # noqa: S311  (hypothesis gives the seed)
+    chance = random.Random(seed)
     shuffled = observations + chance.sample(observations, int(len(observations) * again))
     chance.shuffle(shuffled)
     batches = [shuffled[i : i + size] for i in range(0, len(shuffled), size)]
@@ -77,7 +78,7 @@ def test_any_order_and_repetition_gives_the_same(
 
 @pytest.mark.parametrize("name", histories.names())
 def test_what_comes_again_after_the_end_changes_nothing(name: str) -> None:
-    observations = observations_of(histories.load(name))
+    observations = observations_of(name)
     engine = create_engine("sqlite://")
     outcome, catalogue = Outcome(), Catalogue()
     with engine.begin() as connection:
@@ -94,17 +95,10 @@ def test_what_comes_again_after_the_end_changes_nothing(name: str) -> None:
 
 # --- the row ---------------------------------------------------------------------
 def test_the_latest_state_by_its_own_time_is_the_one_it_is_in() -> None:
-    row = _after(_state("RUNNING", 20, attempt=1), _state("PENDING", 10), _state("COMPLETED", 30))
-    assert (row.state_type, row.state_at, row.phase, row.started, row.attempt) == (
-        "COMPLETED",
-        30,
-        ENDED,
-        20,
-        1,
-    )
-    assert row == _after(
-        _state("COMPLETED", 30), _state("PENDING", 10), _state("RUNNING", 20, attempt=1)
-    ) or (row.state_id == "state-COMPLETED-30")
+    states = [_state("RUNNING", 20), _state("PENDING", 10), _state("COMPLETED", 30)]
+    row = _after(*states)
+    assert (row.state_type, row.state_at, row.phase, row.started) == ("COMPLETED", 30, ENDED, 20)
+    assert all(_after(*order) == row for order in permutations(states))
 
 
 @pytest.mark.parametrize(

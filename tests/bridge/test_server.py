@@ -159,7 +159,7 @@ def test_without_a_server_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_bad_address_is_refused_and_not_repeated(
     monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
-    with pytest.raises(ConfigurationError, match="PREFECT_API_URL (must|an http)") as caught:
+    with pytest.raises(ConfigurationError, match=r"PREFECT_API_URL (must|an http)") as caught:
         read(monkeypatch, PREFECT_API_URL=url)
     assert "hush" not in str(caught.value)
 

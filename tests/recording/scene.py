@@ -121,12 +121,14 @@ class Scene:
 
     def settle(self) -> None:
         """Wait until nothing has changed in the server for some seconds."""
-        last: list[Any] = [None, time.monotonic()]
+        last: Json = {}
+        since = time.monotonic()
 
         def quiet() -> bool:
-            if (now := fingerprint(self.api)) != last[0]:
-                last[:] = [now, time.monotonic()]
-            return time.monotonic() - last[1] > QUIET
+            nonlocal last, since
+            if (now := fingerprint(self.api)) != last:
+                last, since = now, time.monotonic()
+            return time.monotonic() - since > QUIET
 
         self.wait(quiet, what="quiet")
 

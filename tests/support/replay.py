@@ -9,6 +9,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -25,7 +26,7 @@ from prefect_otel_status.bridge.parse import Parser
 from prefect_otel_status.bridge.records import Observation, RunRow, Seen, SpanRecord, Step
 from prefect_otel_status.settings import Settings
 from prefect_otel_status.tally import Tally
-from tests.support.histories import History
+from tests.support.histories import History, load
 
 NOW = 4_000_000_000_000_000_000
 """Long after every recording."""
@@ -101,9 +102,10 @@ def a_parser() -> Parser:
     return Parser(Cleaning(Settings(), tally=Tally()), on_bad=on_bad)
 
 
-def observations_of(history: History) -> list[Observation]:
-    """All that the bridge would read of HISTORY: events, runs, states, tasks."""
-    return asyncio.run(_observe(RecordedApi(history)))
+@cache
+def observations_of(name: str) -> list[Observation]:
+    """All that the bridge would read of the history NAME: events, runs, states, tasks."""
+    return asyncio.run(_observe(RecordedApi(load(name))))
 
 
 async def _observe(api: RecordedApi) -> list[Observation]:
