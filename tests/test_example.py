@@ -323,13 +323,13 @@ def test_waiting_has_an_end() -> None:
     assert caught.value.tail() == ""
 
 
-def test_last_words_are_the_last_before_the_kill_and_the_obituary_the_first_after_it() -> None:
+def test_last_words_are_the_last_before_the_kill() -> None:
     run = Run(PLANS[-1], "id", killed_at=5)
-    assert run.last_words is run.obituary is None
+    assert run.last_words is None
 
     run.statuses = [{"timestamp": time} for time in (1, 4, 6, 7)]
 
-    assert (run.last_words, run.obituary) == ({"timestamp": 4}, {"timestamp": 6})
+    assert run.last_words == {"timestamp": 4}
 
 
 def test_the_demos_folder_is_emptied_and_nobody_elses(tmp_path: Path) -> None:

@@ -47,7 +47,8 @@ def close(
     died = process_died(row, own.final)
     builder = Builder(row, history, place, url_of=url_of)
     is_later = row.closings > 0
-    spans = _later(builder, row, history) if is_later else _first(builder, place, died, owner)
+    draw = _later if is_later else _first
+    spans = draw(builder, row, history, place, died)
     counted = not is_later or bool(own.attempts())
     ended = row.state_at if own.final else max(history.latest(), row.heartbeat_at)
     steps = _steps(row, history, place, environment, builder) if counted and ended >= since else ()
@@ -66,7 +67,9 @@ def close(
     return Closed(settled, shown, tuple(steps))
 
 
-def _first(builder: Builder, place: Place, died: bool, owner: str) -> Iterator[SpanRecord]:
+def _first(
+    builder: Builder, row: RunRow, history: History, place: Place, died: bool
+) -> Iterator[SpanRecord]:
     """The spans that nobody else makes."""
     if place.process is None:
         yield builder.run(span_id=place.run_span_id, died=died)
@@ -74,7 +77,7 @@ def _first(builder: Builder, place: Place, died: bool, owner: str) -> Iterator[S
     elif place.run_span_id != place.process.span_id:  # the root is the bridge's
         yield builder.run(span_id=place.run_span_id, died=died)
         if died:
-            yield builder.run(span_id=place.process.span_id, died=True, name="ATTEMPT 1")
+            yield builder.run(span_id=place.process.span_id, died=True, name=f"ATTEMPT {row.attempt or 1}")
     elif died:
         yield builder.run(span_id=place.process.span_id, died=True)
     yield from builder.tasks(died)
@@ -82,10 +85,18 @@ def _first(builder: Builder, place: Place, died: bool, owner: str) -> Iterator[S
         yield from builder.open_stages()
 
 
-def _later(builder: Builder, row: RunRow, history: History) -> Iterator[SpanRecord]:
-    if history.own.states:
-        yield builder.later(first=row)
-    yield from builder.tasks(True)
+def _later(
+    builder: Builder, row: RunRow, history: History, place: Place, died: bool
+) -> Iterator[SpanRecord]:
+    """What came after: drawn, unless it was an execution whose process has sent it."""
+    process = place.process if history.own.attempts() else None
+    if process is not None and process.span_id == row.span_id:
+        process = None  # the label is still that of the first
+    if history.own.states and (process is None or died):
+        yield builder.later(first=row, died=died, span_id=process.span_id if process else 0)
+    yield from builder.tasks(died)
+    if died:
+        yield from builder.open_stages()
 
 
 def _steps(

@@ -123,3 +123,5 @@ def log_to_stderr(*, as_json: bool, level: int = logging.INFO) -> None:
     handler.setFormatter(JsonLines() if as_json else plain)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("prefect_otel_status").setLevel(level)
+    for chatty in ("httpx", "httpcore"):  # a line for each request
+        logging.getLogger(chatty).setLevel(logging.WARNING)

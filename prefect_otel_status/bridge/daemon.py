@@ -272,14 +272,19 @@ class Bridge:
 
     def health(self) -> Health:
         """How the parts are doing."""
-        exports = [exporter.last_success for exporter in self._exporters]
         troubles = [exporter.trouble for exporter in self._exporters if exporter.trouble]
         return Health(
             sweep=Check(self._sweeper.last_success, self._sweep_trouble.sentence),
             commit=Check(self.core.last_commit),
-            export=Check(min(exports, default=self.core.last_commit), " ".join(troubles)),
+            export=Check(self._last_export(bool(troubles)), " ".join(troubles)),
             holds_lease=self.working,
         )
+
+    def _last_export(self, in_trouble: bool) -> int:
+        # Without trouble all that there was has been sent, or there was nothing.
+        if not in_trouble:
+            return self.core.clock()
+        return min(exporter.last_success for exporter in self._exporters)
 
     async def deployments(self) -> list[dict[str, Any]]:
         """All deployments, for `/api/deployments`."""

@@ -54,8 +54,8 @@ class Subject:
         """Each execution: its start, its end, and the state that ended it."""
         found: list[tuple[int, int, StateFact]] = []
         begun: int | None = None
-        for before, state in zip((None, *self.states), self.states, strict=False):
-            if state.type == "RUNNING" and (begun is None or _begins_anew(before, state)):
+        for state in self.states:
+            if state.type == "RUNNING" and (begun is None or state.name == "Retrying"):
                 if begun is not None:
                     found.append((begun, state.at, state))
                 begun = state.at
@@ -129,10 +129,6 @@ def _subject(subject_id: str, facts: Sequence[Fact]) -> Subject:
         tuple(sorted(statuses, key=lambda s: (s.at, s.attempt, s.sequence, s.message))),
         tuple(sorted(stages, key=lambda s: (s.started, s.ended, s.span_id))),
     )
-
-
-def _begins_anew(before: StateFact | None, state: StateFact) -> bool:
-    return state.name == "Retrying" or (before is not None and before.type != "RUNNING")
 
 
 def _ends_attempt(state: StateFact) -> bool:

@@ -76,28 +76,32 @@ class Builder:
             self._stage(subject, stage) for subject in subjects for stage in subject.open_stages()
         ]
 
-    def later(self, *, first: RunRow) -> SpanRecord:
-        """What came after the run's span was frozen: another execution, or a mere correction."""
+    def later(self, *, first: RunRow, died: bool, span_id: int = 0) -> SpanRecord:
+        """What came after the run's span was frozen: another execution, or a mere correction.
+
+        SPAN_ID is that of its process, where it has one.
+        """
         own = self._history.own
         executions = own.attempts()
         start = (
             executions[0][0] if executions else own.states[0].at if own.states else first.state_at
         )
-        end = max(start, own.latest, self._row.state_at)
-        name = f"ATTEMPT {first.closings + 1}" if executions else signals.CORRECTION_SPAN.name
+        end = max(start, own.latest, self._end())
+        number = first.attempt or first.closings + 1
+        name = f"ATTEMPT {number}" if executions else signals.CORRECTION_SPAN.name
         link = SpanLink(int(first.trace_id, 16), first.span_id)
         return SpanRecord(
             name=name,
             kind="INTERNAL",
             trace_id=int(first.trace_id, 16),
-            span_id=derived_span_id("LATER", first.id, first.closings),
+            span_id=span_id or derived_span_id("LATER", first.id, first.closings),
             parent_span_id=first.span_id,
             start=start,
             end=end,
-            attributes=self._run_attributes(own.final, False),
+            attributes={**self._run_attributes(own.final, died), **self._last_words(end, died)},
             events=_events(own.states, own.statuses),
             links=(link,),
-            error=self._error(own.final, False),
+            error=self._error(own.final, died),
             terminal=True,
         )
 
@@ -201,8 +205,9 @@ class Builder:
         return [s for s in self._history.own.statuses if s.span_id in (0, process.span_id)]
 
     def _attempt(self, number: int, start: int, end: int, state: StateFact) -> SpanRecord:
-        is_last = state is self._history.own.states[-1]
-        result = result_of(state.type, state.name) if is_last else "failure"
+        # What waits to be retried has failed; what is suspended has not.
+        is_retry = state.name in ("Retrying", "AwaitingRetry")
+        result = "failure" if is_retry else result_of(state.type, state.name)
         return SpanRecord(
             name=f"ATTEMPT {number}",
             kind="INTERNAL",
@@ -250,18 +255,30 @@ class Builder:
         if abandoned:
             attributes |= {signals.ABANDONED.name: True, signals.INCOMPLETE.name: True}
         words = "Left running when its flow run ended." if abandoned else error_words(final)
+        trace_id = process.trace_id if process else self._place.trace_id
+        span_id = process.span_id if process else derived_span_id("TASK", subject.id)
+        links: tuple[SpanLink, ...] = ()
+        if self._was_drawn(subject):
+            links = (SpanLink(trace_id, span_id),)
+            span_id = derived_span_id("LATER", subject.id, self._row.closings)
         return SpanRecord(
             name=last.task_name or "task",
             kind="INTERNAL",
-            trace_id=process.trace_id if process else self._place.trace_id,
-            span_id=process.span_id if process else derived_span_id("TASK", subject.id),
+            trace_id=trace_id,
+            span_id=span_id,
             parent_span_id=self._place.base,
             start=first,
             end=end,
             attributes=attributes,
             events=_events(subject.states, _on(subject.statuses, process)),
+            links=links,
             error=words if result in ERROR_RESULTS else None,
         )
+
+    def _was_drawn(self, subject: Subject) -> bool:
+        """Whether the beginning of SUBJECT went into a span that is frozen."""
+        begins = subject.states[0].type in ("SCHEDULED", "PENDING")
+        return self._row.closings > 0 and not begins
 
     def _end(self) -> int:
         """When the run ended, as far as can be known."""

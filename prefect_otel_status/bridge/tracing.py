@@ -77,8 +77,10 @@ def place_of(
     process = read_traceparent(_label(row, states))
     parent = read_traceparent(row.seen.parent_traceparent)
     own = trace_id_of(row.seen.root_run_id or row.id)
+    if process is not None and process == parent:
+        process = None  # handed on by its caller; its own process made none
     trace_id = process.trace_id if process else parent.trace_id if parent else own
-    known = process or parent
+    known = process or _decided(row, parent, own)
     is_ours = process is not None and (has_words or process.trace_id == own)
     derived = process is None or (owner == "bridge" and is_ours)
     return Place(
@@ -89,6 +91,12 @@ def place_of(
         process=process,
         is_ours=is_ours,
     )
+
+
+def _decided(row: RunRow, parent: SpanRef | None, own: int) -> SpanRef | None:
+    """PARENT where a process made it: with it came the decision whether to sample."""
+    is_derived = parent is not None and parent.span_id == run_span_id_of(row.seen.parent_run_id)
+    return None if parent is None or (is_derived and parent.trace_id == own) else parent
 
 
 def _label(row: RunRow, states: Sequence[StateFact]) -> str:

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from examples.deploy_model.lock import lock_holder
+from examples.deploy_model.scenario.bridge import Bridge
 from examples.deploy_model.scenario.folder import Folder, own_folder
 from examples.deploy_model.scenario.plans import PLANS, Plan, Run
 from examples.deploy_model.scenario.processes import (
@@ -43,7 +44,8 @@ PATIENCE = 60.0
 
 _INTRODUCTION = (
     "Four deployments of a small model, on a Prefect server of their own: one passes, one misses "
-    "its gate, one is retried, one is killed. This takes a minute, and leaves nothing running.\n"
+    "its gate, one is retried, one is killed. The bridge beside the server draws what the killed "
+    "one could not. This takes a minute, and leaves nothing running.\n"
 )
 
 
@@ -86,6 +88,7 @@ class Demo:
         self._console = console
         self._port = free_port()
         self._server = Server(f"http://127.0.0.1:{self._port}/api")
+        self._bridge = Bridge(free_port())
         self._processes: dict[str, Process] = {}
 
     def run(self) -> None:
@@ -109,15 +112,18 @@ class Demo:
                 stop_all(reversed(self._processes.values()))
 
     def _start(self) -> None:
-        with step(self._console, "Starting a Prefect server, and a runner for the deployment"):
+        with step(self._console, "Starting a Prefect server, a runner and the bridge"):
             place = ("--host", "127.0.0.1", "--port", str(self._port))
             self._launch("server", "-m", "prefect", "server", "start", *place)
             self._launch("runner", "-m", RUNNER, self._server.address)
             self._wait("The start of the server", self._server.is_healthy)
+            self._launch("bridge", "-m", "prefect_otel_status", "bridge")
             self._wait("The registration of the deployment", self._deployment_id)
+            self._wait("The start of the bridge", self._bridge.is_ready)
 
     def _launch(self, name: str, *arguments: str) -> None:
         env = self._folder.environment(self._server.address, os.environ)
+        env["PREFECT_OTEL_STATUS_LISTEN"] = self._bridge.listen
         self._processes[name] = Process(name, arguments, env=env, folder=self._folder.path)
 
     def _wait(self, what: str, condition: Callable[[], object]) -> None:
@@ -169,8 +175,6 @@ class Demo:
                 self._wait(f"The telemetry of {run.plan.version}", partial(self._told, run))
 
     def _told(self, run: Run) -> bool:
-        if run.killed_at is None:
-            return has_ended(run, trees.read_spans(self._folder.telemetry))
-        run.statuses = self._server.statuses_of(run.id)
-        # What its runner says of the crash is on the server after its own words.
-        return run.obituary is not None
+        if run.killed_at is not None:
+            run.statuses = self._server.statuses_of(run.id)
+        return has_ended(run, trees.read_spans(self._folder.telemetry))

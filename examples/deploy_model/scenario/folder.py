@@ -41,6 +41,9 @@ class Folder:
             "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
             "PREFECT_OTEL_STATUS_FOLDER": str(self.telemetry),
             "PREFECT_OTEL_STATUS_ENVIRONMENT": "demo",
+            # It settles a run sooner than it would elsewhere.
+            "PREFECT_OTEL_STATUS_SETTLE": "3",
+            "PREFECT_OTEL_STATUS_SWEEP_INTERVAL": "1",
             # Every second, so that a process tells its counters before it is killed.
             "OTEL_METRIC_EXPORT_INTERVAL": "1000",
         }

@@ -42,10 +42,5 @@ class Run:
         """The last status that its process sent before it was killed."""
         return next((said for said in reversed(self.statuses) if not self._is_later(said)), None)
 
-    @property
-    def obituary(self) -> dict[str, Any] | None:
-        """The first status that another process said of it after that."""
-        return next(filter(self._is_later, self.statuses), None)
-
     def _is_later(self, said: dict[str, Any]) -> bool:
         return self.killed_at is not None and said["timestamp"] > self.killed_at

@@ -58,7 +58,7 @@ class Report:
             "traces": _relative(self.folder.telemetry / "traces.jsonl"),
             "metrics": _relative(self.folder.telemetry / "metrics.jsonl"),
             "logs": _relative(self.folder.telemetry / "logs.jsonl"),
-            "server, runner": _relative(self.folder.path / "*.log"),
+            "server, runner, bridge": _relative(self.folder.path / "*.log"),
         }
         table = Table.grid(padding=(0, 2))
         for name, place in places.items():
@@ -81,13 +81,13 @@ def _trace(run: Run, spans: list[SpanRecord]) -> Group | Any:
 
 
 def _epitaph(run: Run) -> str:
-    lines = ["The killed process never ended the span of its run, so that is missing above."]
+    lines = [
+        "Its process was killed and ended no span: the bridge drew this from the server's history."
+    ]
     if run.last_words is not None:
         seconds = ((run.killed_at or 0) - int(run.last_words["timestamp"])) / 1e9
         last = f"{_quoted(run.last_words)}, {seconds:.1f} s before it was killed"
-        lines.append(f"Its last words, by Prefect's events on the server: {last}.")
-    if run.obituary is not None:
-        lines.append(f"Then its runner said: {_quoted(run.obituary)}.")
+        lines.append(f"Its last words: {last}.")
     return "\n".join(lines)
 
 
