@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from tests.support.server import wait_for
 pytestmark = pytest.mark.server
 
 BURST = 4_000
+QUIET = 2.0
+"""Seconds without news: longer than a sweep and the release of a series."""
+
 ERRORS = "cicd_pipeline_run_errors_total"
 EVENTS = "prefect_status_bridge_events_total"
 MESSAGES = "prefect_status_messages_total"
@@ -43,8 +47,8 @@ def test_a_burst_is_counted_whole_and_what_the_websocket_dropped_is_said(
         running.wait_for_total(BURST, MESSAGES, cicd_pipeline_name=runs.flow)
         after = _quiet(running)
     by_path = {
-        path: total(after, EVENTS, prefect_status_bridge_path=path)
-        - total(before, EVENTS, prefect_status_bridge_path=path)
+        path: total(after, EVENTS, prefect_status_path=path)
+        - total(before, EVENTS, prefect_status_path=path)
         for path in ("websocket", "sweep", "reconcile")
     }
     assert sum(by_path.values()) == BURST + 1  # and the end of the run
@@ -65,12 +69,14 @@ def _events_of(runs: Maker, run_id: str) -> int:
 
 
 def _quiet(running: Bridge) -> Samples:
-    """The samples once no event is on its way any more."""
-    seen: list[float] = []
+    """The samples once nothing new came for a while."""
+    seen: list[tuple[float, float]] = []
 
     def stands_still() -> Samples:
         samples = running.scrape()
-        seen.append(total(samples, EVENTS))
-        return samples if len(seen) > 40 and len(set(seen[-40:])) == 1 else {}
+        now, value = time.monotonic(), total(samples, EVENTS)
+        if not seen or seen[-1][1] != value:
+            seen.append((now, value))
+        return samples if now - seen[-1][0] > QUIET else {}
 
     return wait_for(stands_still, timeout=60, what="an end of the events")

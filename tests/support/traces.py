@@ -147,7 +147,7 @@ def tree(spans: Iterable[Drawn]) -> str:
     found = sorted(spans, key=lambda span: (span.title, span.start, span.key))
     keys = {span.key for span in found}
     roots = [span for span in found if span.parent not in keys]
-    return "\n".join(line for root in roots for line in _lines(root, found, 0)) + "\n"
+    return "\n".join(_forest(roots, found)) + "\n"
 
 
 def lost(spans: Iterable[Drawn]) -> list[str]:
@@ -172,12 +172,21 @@ def runs_of(spans: Iterable[Drawn]) -> Counter[str]:
     return Counter(span.run_id for span in spans if span.name.startswith("RUN "))
 
 
-def _lines(span: Drawn, spans: list[Drawn], depth: int) -> Iterable[str]:
-    is_lost = depth == 0 and span.parent_id
-    yield "  " * depth + span.title + (" [its parent is missing]" if is_lost else "")
-    for child in spans:
-        if child.parent_id and child.parent == span.key and child is not span:
-            yield from _lines(child, spans, depth + 1)
+def _forest(siblings: list[Drawn], spans: list[Drawn]) -> list[str]:
+    """The lines of SIBLINGS and all below them; equal ones are shown once, with their number."""
+    trees = Counter(tuple(_lines(span, spans)) for span in siblings)
+    return [
+        line if count == 1 or index else f"{line} ×{count}"
+        for lines, count in trees.items()
+        for index, line in enumerate(lines)
+    ]
+
+
+def _lines(span: Drawn, spans: list[Drawn]) -> list[str]:
+    is_lost = span.parent_id and not any(other.key == span.parent for other in spans)
+    below = [s for s in spans if s.parent_id and s.parent == span.key and s is not span]
+    first = span.title + (" [its parent is missing]" if is_lost else "")
+    return [first, *(f"  {line}" for line in _forest(below, spans))]
 
 
 def _of_record(span: SpanRecord) -> Drawn:
