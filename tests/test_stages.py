@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from opentelemetry import context as context_api
 from opentelemetry import trace
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from prefect import flow
 
 from prefect_otel_status import runs, signals, stage, status
 from prefect_otel_status.binding import bind
-from prefect_otel_status.model import StageEnd
+from prefect_otel_status.model import Run, StageEnd, StageStart
 from tests.support.hostile import SECRETS, VALUES, RaisingText
 from tests.support.records import FLOW_RUN_ID, NOW, SECOND, flow_run
 from tests.support.telling import Told, a_flow_run, is_safe, span_of
@@ -67,6 +68,31 @@ async def decorated_async_generator(items: list[int]) -> AsyncGenerator[int, Any
         yield item
 
 
+def opened(told: Told, name: str, *, run: Run | None = None) -> StageStart:
+    """What is told when the stage NAME opens at `NOW`: with the ids of its span."""
+    return StageStart(name, run, NOW, *ids_of(told, name))
+
+
+def closed(
+    told: Told,
+    name: str,
+    result: str,
+    seconds: int = 0,
+    *,
+    run: Run | None = None,
+    bound: dict[str, Any] | None = None,
+) -> StageEnd:
+    """What is told when it closes SECONDS later."""
+    end = NOW + seconds * SECOND
+    return StageEnd(name, seconds, result, run, bound or {}, NOW, end, *ids_of(told, name))
+
+
+def ids_of(told: Told, name: str) -> tuple[int, int]:
+    """The ids of the span NAME and of its parent, 0 without one."""
+    span = told.spans[name]
+    return span.context.span_id, span.parent.span_id if span.parent else 0
+
+
 # --- what a stage tells -------------------------------------------------------
 
 
@@ -110,16 +136,17 @@ def test_a_stage_is_told_whole(told: Told) -> None:
     }
     assert spans["evaluate"].parent == spans["RUN train"].context
     assert spans["evaluate"].end_time == NOW + 2 * SECOND
-    assert told.stages == [
-        StageEnd("evaluate", 2.0, "success", flow_run(), {"deployment.environment.name": "prod"})
-    ]
+    bound = {"deployment.environment.name": "prod"}
+    assert told.stages == [closed(told, "evaluate", "success", 2, run=flow_run(), bound=bound)]
+    assert told.of(StageStart) == [opened(told, "evaluate", run=flow_run())]
 
 
 def test_a_stage_outside_a_run_is_told_too(told: Told) -> None:
     with stage("alone"):
         status("said")
     assert [(said.stage, said.run) for said in told.statuses] == [("alone", None)]
-    assert told.stages == [StageEnd("alone", 0.0, "success")]
+    assert told.stages == [closed(told, "alone", "success")]
+    assert told.of(StageStart) == []
     assert told.spans["alone"].parent is None
 
 
@@ -136,6 +163,34 @@ def test_stages_nest(told: Told) -> None:
         ("outside", "outer"),
     ]
     assert [ended.stage for ended in told.stages] == ["inner", "outer"]
+
+
+def test_the_opening_of_a_stage_is_told_before_what_is_said_inside(told: Told) -> None:
+    with told.run_of(train), stage("outer"), stage("inner"):
+        status("said")
+        before = [type(record).__name__ for record in told.of(object)]
+    assert before == ["StageStart", "StageStart", "Status"]
+    assert told.of(StageStart) == [
+        opened(told, "outer", run=flow_run()),
+        opened(told, "inner", run=flow_run()),
+    ]
+
+
+def test_a_stage_whose_span_is_not_sampled_is_told_with_its_ids_all_the_same(tell: Tell) -> None:
+    told = tell(sampler=ALWAYS_OFF)
+    with told.run_of(train), stage("load"):
+        pass
+    (start,), (end,) = told.of(StageStart), told.stages
+    assert start.span_id == end.span_id != 0
+    assert start.parent_span_id == end.parent_span_id != 0
+    assert told.spans == {}
+
+
+def test_a_secret_in_the_name_of_a_stage_is_not_told(told: Told) -> None:
+    with told.run_of(train), stage("password=hunter22"):
+        pass
+    assert [start.stage for start in told.of(StageStart)] == ["password=[redacted]"]
+    assert [end.stage for end in told.stages] == ["password=[redacted]"]
 
 
 def test_the_same_stage_may_be_entered_inside_itself(told: Told) -> None:
@@ -168,7 +223,7 @@ async def test_a_stage_may_be_entered_in_async_code(told: Told) -> None:
         await asyncio.sleep(0)
         status("said")
     assert [said.stage for said in told.statuses] == ["async"]
-    assert told.stages == [StageEnd("async", 0.0, "success")]
+    assert told.stages == [closed(told, "async", "success")]
 
 
 def test_without_span_events_a_stage_has_none(tell: Tell) -> None:
@@ -209,7 +264,7 @@ def test_an_exception_marks_the_stage_and_passes_as_the_same_object(told: Told) 
     ((name, exception),) = found["events"]
     assert (name, exception["exception.message"]) == ("exception", "password=[redacted]")
     assert "hunter22" not in repr(found)
-    assert told.stages == [StageEnd("failing", 0.0, "failure")]
+    assert told.stages == [closed(told, "failing", "failure")]
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError()])
@@ -232,7 +287,7 @@ async def test_an_exception_in_async_code_passes(told: Told) -> None:
     with pytest.raises(OwnError):
         async with stage("failing"):
             raise OwnError
-    assert told.stages == [StageEnd("failing", 0.0, "failure")]
+    assert told.stages == [closed(told, "failing", "failure")]
 
 
 # --- decorators ---------------------------------------------------------------
@@ -267,7 +322,7 @@ def test_a_generator_that_is_closed_early_has_not_failed(told: Told) -> None:
     running = decorated_generator([1, 2])
     next(running)
     running.close()
-    assert told.stages == [StageEnd("inside", 0.0, "success")]
+    assert told.stages == [closed(told, "inside", "success")]
 
 
 def test_a_generator_closed_in_another_context_ends_its_stage(told: Told) -> None:
@@ -278,7 +333,7 @@ def test_a_generator_closed_in_another_context_ends_its_stage(told: Told) -> Non
     contextvars.copy_context().run(running.close)
     assert context_api.get_current() is before
     assert runs.current_scope() is None
-    assert told.stages == [StageEnd("inside", 0.0, "success")]
+    assert told.stages == [closed(told, "inside", "success")]
     assert list(told.spans) == ["inside"]
     assert told.tally(signals.PROCESS_FAILURES) == {}
 
@@ -300,7 +355,7 @@ async def test_an_async_generator_closed_in_another_context_ends_its_stage(told:
 
     assert await asyncio.create_task(first()) == 1
     await asyncio.create_task(close())
-    assert told.stages == [StageEnd("inside", 0.0, "success")]
+    assert told.stages == [closed(told, "inside", "success")]
     assert runs.current_scope() is None
     assert told.tally(signals.PROCESS_FAILURES) == {}
 
@@ -346,7 +401,7 @@ def test_what_a_decorated_function_raises_passes(told: Told) -> None:
     with pytest.raises(OwnError) as caught:
         refuse()
     assert caught.value is error
-    assert told.stages == [StageEnd("failing", 0.0, "failure")]
+    assert told.stages == [closed(told, "failing", "failure")]
 
 
 # --- bad input and faults -----------------------------------------------------

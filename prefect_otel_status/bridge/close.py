@@ -77,7 +77,9 @@ def _first(
     elif place.run_span_id != place.process.span_id:  # the root is the bridge's
         yield builder.run(span_id=place.run_span_id, died=died)
         if died:
-            yield builder.run(span_id=place.process.span_id, died=True, name=f"ATTEMPT {row.attempt or 1}")
+            yield builder.run(
+                span_id=place.process.span_id, died=True, name=f"ATTEMPT {row.attempt or 1}"
+            )
     elif died:
         yield builder.run(span_id=place.process.span_id, died=True)
     yield from builder.tasks(died)

@@ -13,6 +13,15 @@ PROCESS_OWNS: dict[str, str] = {
 in_the_background: failure ValueError
 in_the_background: success
 """,
+    "cached.ours": """\
+(RUN cached)
+  (cached_task) ×2
+""",
+    "cached.plain": """\
+RUN cached: success
+  cached_task: skip
+  cached_task: success
+""",
     "cancelled.foreign": """\
 (RUN cancelled)
   (endless)
@@ -36,6 +45,24 @@ RUN cancelled: cancellation
     "corrected.plain": """\
 RUN corrected: success
   load: success
+""",
+    "crashed_exit.foreign": """\
+(RUN crashed-exit)
+  (leaves)
+""",
+    "crashed_exit.ours": """\
+(RUN crashed-exit)
+  (evaluate)
+    (leaves)
+""",
+    "crashed_exit.plain": """\
+RUN crashed-exit: error Crashed
+  leaves: error Crashed
+""",
+    "crashed_sigterm.foreign": """\
+(RUN crashed-sigterm)
+  (load)
+  (terminates)
 """,
     "crashed_sigterm.ours": """\
 (RUN crashed-sigterm)
@@ -147,6 +174,29 @@ RUN retried-by-hand: success
   ATTEMPT 1: failure
   ATTEMPT 2: success
   work: success ×2
+""",
+    "retried_flow.foreign": """\
+(RUN retried-flow)
+  (work) ×2
+""",
+    "retried_flow.ours": """\
+(RUN retried-flow)
+  (evaluate) ×2
+    (work)
+""",
+    "retried_flow.plain": """\
+RUN retried-flow: success
+  ATTEMPT 1: failure
+  ATTEMPT 2: success
+  work: success ×2
+""",
+    "retried_task.foreign": """\
+(RUN retried-task)
+  (fails_twice)
+""",
+    "retried_task.ours": """\
+(RUN retried-task)
+  (fails_twice)
 """,
     "retried_task.plain": """\
 RUN retried-task: success
@@ -280,6 +330,11 @@ BRIDGE_OWNS: dict[str, str] = {
     "background.ours": """\
 (in_the_background) ×2
 """,
+    "cached.ours": """\
+RUN cached: success
+  (ATTEMPT 1)
+    (cached_task) ×2
+""",
     "cancelled.ours": """\
 RUN cancelled: cancellation
   (ATTEMPT 1)
@@ -291,6 +346,12 @@ RUN cancelled: cancellation
 RUN corrected: success
   (ATTEMPT 1)
     (load)
+""",
+    "crashed_exit.ours": """\
+RUN crashed-exit: error Crashed
+  (ATTEMPT 1)
+    (evaluate)
+      (leaves)
 """,
     "crashed_sigterm.ours": """\
 RUN crashed-sigterm: error Crashed
@@ -348,6 +409,17 @@ RUN retried-by-hand: success
     (work)
   (ATTEMPT 2)
     (work)
+""",
+    "retried_flow.ours": """\
+RUN retried-flow: success
+  (ATTEMPT 1)
+    (evaluate) ×2
+      (work)
+""",
+    "retried_task.ours": """\
+RUN retried-task: success
+  (ATTEMPT 1)
+    (fails_twice)
 """,
     "run_deployment.ours": """\
 RUN calling: success

@@ -14,7 +14,7 @@ from prefect.events.schemas.events import Event
 from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from prefect_otel_status.model import Run
+from prefect_otel_status.model import Run, StageStart
 from prefect_otel_status.sinks.base import Sink
 from prefect_otel_status.sinks.prefect_event import (
     SIZE_LIMIT,
@@ -33,6 +33,7 @@ from tests.support.records import (
     envelopes,
     flow_run,
     log_line,
+    stage_end,
     status,
     task_run,
     transition,
@@ -61,9 +62,31 @@ class Events:
         self.payloads.append(payload)
         self.where.append(WHERE.get())
 
+    def stages(self) -> list[list[dict[str, Any]]]:
+        """The stages in each event that was sent."""
+        return [payload.get("stages", []) for payload in self.payloads]
+
+    def tell(self, *records: Any) -> None:
+        self.sink.accept(envelopes(*records, context=copy_context()))
+
     def say(self, *messages: str, **changes: Any) -> None:
         said = [status(message, **changes) for message in messages]
         self.sink.accept(envelopes(*said, context=copy_context()))
+
+
+def start(stage: str = "load", **changes: Any) -> StageStart:
+    """A stage of the run of `train` opened."""
+    return StageStart(stage, **{"run": flow_run(), "started": NOW, "span_id": SPAN_ID, **changes})
+
+
+def end(stage: str = "load", **changes: Any) -> Any:
+    """It closed."""
+    times = {"started": NOW, "ended": NOW + 2 * SECOND, "span_id": SPAN_ID}
+    return stage_end(stage, **{**times, **changes})
+
+
+LOAD = {"name": "load", "span_id": f"{SPAN_ID:016x}", "started": NOW}
+LOADED = {**LOAD, "ended": NOW + 2 * SECOND, "result": "success"}
 
 
 # --- when ----------------------------------------------------------------------
@@ -245,6 +268,80 @@ def test_a_context_that_is_in_use_elsewhere_can_be_used() -> None:
     events.sink.accept(envelopes(status("a"), context=context))
     context.run(events.sink.flush)
     assert events.sent == [(FLOW_RUN_ID, ["a"])]
+
+
+# --- stages --------------------------------------------------------------------
+
+
+def test_stages_go_with_the_statuses_of_their_run() -> None:
+    events = Events()
+    events.tell(start(), status("a"), end())
+    events.sink.tick(NOW)
+    assert events.sent == [(FLOW_RUN_ID, ["a"])]
+    assert events.stages() == [[LOAD, LOADED]]
+    events.say("b")
+    events.sink.flush()
+    assert events.stages()[1:] == [[]]
+
+
+def test_stages_go_alone_where_nothing_is_said() -> None:
+    events = Events()
+    events.tell(start())
+    assert events.sink.tick(NOW) == NOW + SECOND
+    assert events.payloads == [{"version": 1, "statuses": [], "stages": [LOAD]}]
+    events.tell(end())
+    assert events.sink.tick(NOW + SECOND - 1) == NOW + SECOND
+    assert events.stages() == [[LOAD]]
+    events.sink.tick(NOW + SECOND)
+    assert events.stages() == [[LOAD], [LOADED]]
+
+
+def test_a_stage_says_all_that_is_known_of_it() -> None:
+    bound = {"model.name": "bert", "loss": float("nan"), "sizes": (1, 2)}
+    events = Events()
+    events.tell(start(parent_span_id=7), end(parent_span_id=7, result="failure", bound=bound))
+    events.sink.flush()
+    above = {"parent_span_id": f"{7:016x}"}
+    known = {"model.name": "bert", "loss": "nan", "sizes": [1, 2]}
+    assert events.stages() == [
+        [{**LOAD, **above}, {**LOADED, **above, "result": "failure", "bound": known}]
+    ]
+    assert json.loads(json.dumps(events.payloads[0], allow_nan=False)) == events.payloads[0]
+
+
+def test_a_stage_of_another_run_goes_in_an_event_of_its_own() -> None:
+    events = Events()
+    events.tell(start(), start("score", run=task_run()))
+    events.sink.flush()
+    assert [run_id for run_id, _ in events.sent] == [FLOW_RUN_ID, TASK_RUN_ID]
+    assert [[stage["name"] for stage in stages] for stages in events.stages()] == [
+        ["load"],
+        ["score"],
+    ]
+
+
+def test_stages_outside_a_run_or_without_a_span_are_not_sent() -> None:
+    events = Events()
+    events.tell(start(run=None), end(run=None), start(span_id=0), end(span_id=0))
+    events.sink.accept(envelopes(start(), end()))  # without a context
+    events.sink.flush()
+    assert events.payloads == []
+
+
+def test_stages_go_with_the_first_of_many_events() -> None:
+    events = Events()
+    events.tell(start())
+    events.say(*["x" * 4000] * 100)
+    events.sink.flush()
+    assert events.stages() == [[LOAD], [], []]
+
+
+def test_a_child_forgets_the_stages_of_its_parent() -> None:
+    events = Events()
+    events.tell(start())
+    events.sink.after_fork()
+    events.sink.flush()
+    assert events.payloads == []
 
 
 # --- how much ------------------------------------------------------------------
