@@ -13,7 +13,11 @@ from contextlib import AsyncExitStack
 
 from prefect_otel_status.bridge import outbox
 from prefect_otel_status.bridge.assemble import app_of, bridge, store_address
-from prefect_otel_status.bridge.connection import ServerUnavailable, Unauthorized
+from prefect_otel_status.bridge.connection import (
+    RequestRefused,
+    ServerUnavailable,
+    Unauthorized,
+)
 from prefect_otel_status.bridge.daemon import Bridge
 from prefect_otel_status.bridge.lease import LeaseLostError
 from prefect_otel_status.bridge.outbox import SetAside
@@ -46,7 +50,7 @@ async def run_once(settings: Settings) -> int:
     async with bridge(settings, on_progress=Progress()) as one:
         try:
             return await _once(one)
-        except (ServerUnavailable, Unauthorized) as error:
+        except (ServerUnavailable, Unauthorized, RequestRefused) as error:
             logger.error("%s", error)  # noqa: TRY400  (the sentence says it all)
             return UNREACHABLE
         except LeaseLostError:

@@ -56,6 +56,7 @@ class Core:
         self.since = 0
         self.last_commit = 0
         self.on_outbox: Callable[[], None] = lambda: None
+        self.listening_since: Callable[[], int] = lambda: 0
         self.lease = lease
         self._tally = tally
         self._redacted: Counter[str] = Counter()
@@ -164,6 +165,7 @@ class Core:
                 now=self.clock(),
                 settle=int(self.options.settle * 1e9),
                 expected=expected,
+                expected_since=self.listening_since(),
             )
             found.steps.extend(self._say(connection, found.said))
             return found

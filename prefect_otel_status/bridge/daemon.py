@@ -84,6 +84,7 @@ class Bridge:
             core.series, gauges=self.gauges, working=lambda: self.working, clock=monotonic
         )
         core.on_outbox = self._notify
+        core.listening_since = lambda: listener.connected_since
 
     # --- a life ------------------------------------------------------------
     async def run(self, stop: asyncio.Event) -> None:
@@ -105,8 +106,8 @@ class Bridge:
         try:
             await self._keeper.look_at_deployments()
             await self._sweeper.sweep()
-            while await self._settler.settle_due() or await self._not_settled():
-                await asyncio.sleep(0 if not await self._not_settled() else 0.2)
+            while (settled := await self._settler.settle_due()) or await self._not_settled():
+                await asyncio.sleep(0 if settled else 0.2)
             return await self._deliver()
         finally:
             self.working = False

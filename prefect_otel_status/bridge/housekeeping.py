@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 from sqlalchemy import Connection
 
@@ -37,19 +39,32 @@ class Housekeeper:
         missing = {d.flow_id for d in found if d.flow_id} - self._flows.keys()
         self._flows.update(await self._api.flow_names(sorted(missing)) if missing else {})
         changed = [known for d in found if (known := self._changed(d))]
+        changed += self._unscheduled(found)
         if changed:
             await self._core.commit(lambda conn: self._core.catalogue.write(conn, changed))
             self._core.catalogue.adopt(changed)
 
     def _changed(self, deployment: Deployment) -> Known | None:
-        flow = self._clean.line(self._flows.get(deployment.flow_id or "", ""))
-        before = self._core.catalogue.get((flow, self._clean.line(deployment.name)))
+        before = self._core.catalogue.get(self._key(deployment))
         now = self._core.clock()
         interval = 0.0 if deployment.paused else schedule_interval(deployment, now=now)
         if interval == before.interval and before.last_seen:
             return None
         seen = before.last_seen or now
         return msgspec.structs.replace(before, interval=interval, last_seen=seen)
+
+    def _unscheduled(self, listed: Iterable[Deployment]) -> list[Known]:
+        """Those that were deleted: nothing is expected of them any more."""
+        keys = {self._key(deployment) for deployment in listed}
+        return [
+            msgspec.structs.replace(known, interval=0.0)
+            for known in self._core.catalogue.all()
+            if known.interval and known.key not in keys
+        ]
+
+    def _key(self, deployment: Deployment) -> Key:
+        flow = self._clean.line(self._flows.get(deployment.flow_id or "", ""))
+        return flow, self._clean.line(deployment.name)
 
     async def look_at_workers(self) -> None:
         """Count the workers of each work pool by their state."""

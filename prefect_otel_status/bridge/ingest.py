@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from prefect_otel_status import signals
 from prefect_otel_status.bridge import ledger
 from prefect_otel_status.bridge.catalogue import Catalogue, Known
-from prefect_otel_status.bridge.project import merge, steps
+from prefect_otel_status.bridge.project import merge, steps, time_of
 from prefect_otel_status.bridge.records import (
     ACTIVE,
     ENDED,
@@ -38,6 +38,7 @@ class Ingested:
     rows: dict[str, RunRow] = field(default_factory=dict)
     said: list[tuple[RunRow, Observation]] = field(default_factory=list)
     new: int = 0
+    times: list[int] = field(default_factory=list)
 
 
 def ingest(
@@ -50,12 +51,13 @@ def ingest(
     now: int,
     settle: int,
     expected: bool = False,
+    expected_since: int = 0,
 ) -> Ingested:
     """Keep what is new in OBSERVATIONS, which came by PATH.
 
     Facts from before SINCE step no counter. A run whose end is new is due
     SETTLE nanoseconds after NOW. EXPECTED says that the websocket should have
-    brought them all.
+    brought all that came after EXPECTED_SINCE, when it was opened.
     """
     rows = ledger.load_rows(connection, (o.run_id for o in observations))
     before = {run_id: row.phase for run_id, row in rows.items()}
@@ -65,7 +67,7 @@ def ingest(
         rows[row.id] = _apply(found, row, observation, catalogue, since)
     found.rows = {row.id: _with_due(row, before.get(row.id), now, settle) for row in rows.values()}
     ledger.save_rows(connection, found.rows.values())
-    found.steps.extend(_own_steps(found.new, path, expected))
+    found.steps.extend(_own_steps(found, path, expected_since if expected else None))
     catalogue.write(connection, found.known)
     return found
 
@@ -77,6 +79,7 @@ def _apply(
     if isinstance(observation.what, Heartbeat | Seen):
         return row
     found.new += 1
+    found.times.append(time_of(observation.what))
     environment = catalogue.environment_of(row)
     found.steps.extend(
         steps(row, observation, environment=environment, since=since, trace_id=_trace_of(row))
@@ -117,10 +120,10 @@ def _with_due(row: RunRow, before: str | None, now: int, settle: int) -> RunRow:
     return row
 
 
-def _own_steps(new: int, path: str, expected: bool) -> list[Step]:
-    if not new:
+def _own_steps(found: Ingested, path: str, expected_since: int | None) -> list[Step]:
+    if not found.new:
         return []
-    found = [Step(signals.BRIDGE_EVENTS.name, (path,), new)]
-    if expected:
-        found.append(Step(signals.BRIDGE_MISSED.name, (), new))
-    return found
+    own = [Step(signals.BRIDGE_EVENTS.name, (path,), found.new)]
+    # What came before the websocket was opened it could not bring.
+    missed = expected_since is not None and sum(at >= expected_since for at in found.times)
+    return [*own, Step(signals.BRIDGE_MISSED.name, (), missed)] if missed else own

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from prefect_otel_status.bridge.tables import lease
 
@@ -71,8 +72,7 @@ class Lease:
         query = select(lease).where(lease.c.id == _ROW).with_for_update()
         row = connection.execute(query).mappings().one_or_none()
         if row is None:
-            connection.execute(insert(lease).values(id=_ROW, **self._values(0)))
-            return True
+            return self._take_first(connection)
         if row["holder"] == self._identity.name or not row["holder"] or self._is_gone(row):
             connection.execute(
                 update(lease).where(lease.c.id == _ROW).values(**self._values(row["beat"] + 1))
@@ -98,6 +98,14 @@ class Lease:
             .values(holder="", beat=lease.c.beat + 1)
         )
 
+    def _take_first(self, connection: Connection) -> bool:
+        try:
+            with connection.begin_nested():
+                connection.execute(insert(lease).values(id=_ROW, **self._values(0)))
+        except IntegrityError:  # another was faster by a moment
+            return False
+        return True
+
     def _values(self, beat: int) -> dict[str, object]:
         me = self._identity
         return {
@@ -111,7 +119,8 @@ class Lease:
     def _is_gone(self, row: object) -> bool:
         """Whether the holder is a process of this machine that is dead."""
         held = dict(row)  # type: ignore[call-overload]  # a mapping of the row
-        if held["host"] != self._identity.host:
+        # Where no start is known, as on machines without /proc, nothing can be said.
+        if held["host"] != self._identity.host or not held["started"]:
             return False
         started = self._alive(held["pid"])
         return started is None or started != held["started"]

@@ -52,8 +52,9 @@ class Listener:
     """Hands over events as they come, in small batches, and connects again for ever.
 
     SERVER_FACTORY is asked at each connection, so that a rotated key is found.
-    `connected` says whether the stream is open, `last_message_ns` when it last
-    said something. `on_bad` gets the reason for each message passed over.
+    `connected` says whether the stream is open, `connected_since` when it was last
+    opened, `last_message_ns` when it last said something. `on_bad` gets the
+    reason for each message passed over.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Listener:
         largest_message: int = LARGEST_MESSAGE,
     ) -> None:
         self.connected = False
+        self.connected_since = 0
         self.last_message_ns = 0
         self._server_factory = server_factory
         self._on_bad = on_bad
@@ -115,7 +117,7 @@ class Listener:
         server = self._server_factory()
         async with self._connection(server) as socket:
             await asyncio.wait_for(self._greet(socket, server), _GREETING_SECONDS)
-            self.connected = True
+            self.connected, self.connected_since = True, self._clock()
             self._stream.over()
             while True:
                 events = await self._batch(socket)

@@ -60,7 +60,7 @@ def steps(
     ENVIRONMENT is the deployment's, for facts that do not say their own.
     """
     what = observation.what
-    if not isinstance(what, StateFact | StatusFact | StageFact) or _time_of(what) < since:
+    if not isinstance(what, StateFact | StatusFact | StageFact) or time_of(what) < since:
         return
     if isinstance(what, StatusFact):
         yield from _status_steps(row, what, environment)
@@ -84,8 +84,8 @@ def environment_of(bound: dict[str, Any], otherwise: str) -> str:
     return otherwise if value is None else str(value)
 
 
-def _time_of(fact: Fact) -> int:
-    # The server's clock where it is known: a client's may be hours off.
+def time_of(fact: Fact) -> int:
+    """When FACT came, by the server's clock where it is known: a client's may be hours off."""
     return getattr(fact, "received", 0) or fact.at
 
 

@@ -23,8 +23,10 @@ from prefect_otel_status.bridge.parse import Parser
 from prefect_otel_status.bridge.records import (
     ACTIVE,
     ENDED,
+    SETTLED,
     TASK,
     Closed,
+    Fact,
     Observation,
     RunRow,
     Seen,
@@ -186,9 +188,20 @@ class Settler:
         return [*closed.steps, *made, *dropped]
 
     def _close(self, connection: Connection, row: RunRow) -> Closed:
+        facts = ledger.load_facts(connection, row.id)
+        try:
+            return self._drawn(row, facts)
+        except Exception as error:
+            # It would fail again each time, and keep all others waiting.
+            logger.error("The run %s could not be drawn: %s.", row.id, type(error).__name__)  # noqa: TRY400
+            logger.debug("In full:", exc_info=True)
+            self._core.bad("not_drawn")
+            return Closed(msgspec.structs.replace(row, phase=SETTLED, closings=row.closings + 1))
+
+    def _drawn(self, row: RunRow, facts: Sequence[tuple[str, Fact]]) -> Closed:
         return close(
             row,
-            history_of(row.id, ledger.load_facts(connection, row.id)),
+            history_of(row.id, facts),
             owner=self._core.options.owner,
             since=self._core.since,
             environment=self._core.catalogue.environment_of(row),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from prefect_otel_status.bridge.cleaning import Cleaning
 from prefect_otel_status.bridge.records import StageFact, StatusFact
 from prefect_otel_status.model import LEVELS
+
+_SPAN_ID = re.compile(r"[0-9a-f]{16}")
+_MOST_FLAGS = 16
 
 
 def read(
@@ -18,7 +22,9 @@ def read(
     for body in _bodies(payload.get("statuses")):
         yield _status(body, clean, received)
     for body in _bodies(payload.get("stages")):
-        yield _stage(body, clean, received)
+        stage = _stage(body, clean, received)
+        if stage.span_id and stage.started:  # else it has no key, or no length
+            yield stage
 
 
 def _bodies(value: Any) -> list[dict[str, Any]]:
@@ -40,7 +46,7 @@ def _status(body: dict[str, Any], clean: Cleaning, received: int) -> StatusFact:
         span_id=_hex(body.get("span_id")),
         attributes=clean.attributes(body.get("attributes")),
         bound=clean.attributes(body.get("bound")),
-        flags=tuple(clean.line(flag) for flag in body.get("flags") or () if isinstance(flag, str)),
+        flags=_flags(body.get("flags"), clean),
         received=received,
     )
 
@@ -63,12 +69,14 @@ def _number(value: Any) -> int:
 
 
 def _hex(value: Any) -> int:
-    try:
-        return int(value, 16) if isinstance(value, str) and len(value) == 16 else 0
-    except ValueError:
-        return 0
+    return int(value, 16) if isinstance(value, str) and _SPAN_ID.fullmatch(value) else 0
+
+
+def _flags(value: Any, clean: Cleaning) -> tuple[str, ...]:
+    flags = value[:_MOST_FLAGS] if isinstance(value, list) else ()
+    return tuple(clean.line(flag) for flag in flags if isinstance(flag, str))
 
 
 def _ratio(value: Any) -> float | None:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    is_number = type(value) is float or (type(value) is int and abs(value) < 2**63)
     return float(value) if is_number and math.isfinite(value) else None

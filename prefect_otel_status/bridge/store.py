@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, event, insert, select, text, update
+from sqlalchemy import URL, Connection, event, insert, select, text, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -73,15 +73,33 @@ async def open_store(address: str, *, now: int) -> Store:
         return await _open_sqlite(path, now)
     except (DatabaseError, sqlite3.DatabaseError) as error:
         if not _is_torn(error):
-            raise
+            raise ConfigurationError(
+                f"The store {path} cannot be used: {_words_of(error)}. Name another with --store."
+            ) from None
         _set_aside(path, now)
         return await _open_sqlite(path, now)
 
 
 async def _open_postgres(address: str, now: int) -> Store:
+    url = _postgres_url(address)
+    store = Store(create_async_engine(url, pool_pre_ping=True, pool_size=4))
+    try:
+        await store.run(lambda connection: prepare(connection, now))
+    except BaseException as error:
+        await store.close()
+        if isinstance(error, ConfigurationError) or not isinstance(error, Exception):
+            raise
+        where = f"{url.host or 'localhost'}:{url.port or 5432}/{url.database or ''}"
+        raise ConfigurationError(
+            f"The store at {where} cannot be used: {_words_of(error)}."
+        ) from None
+    return store
+
+
+def _postgres_url(address: str) -> URL:
     try:
         url = make_url(address)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the latter for a port that is no number
         raise ConfigurationError(
             f"The store is no address that can be read; use a path or {POSTGRES}://user@host/name."
         ) from None
@@ -91,18 +109,18 @@ async def _open_postgres(address: str, now: int) -> Store:
         raise ConfigurationError(
             f"The store cannot be {url.drivername}; use a path for SQLite, or {POSTGRES}://..."
         )
-    store = Store(create_async_engine(url, pool_pre_ping=True, pool_size=4))
-    await store.run(lambda connection: prepare(connection, now))
-    return store
+    return url
 
 
 async def _open_sqlite(path: Path, now: int) -> Store:
-    engine = create_async_engine(f"sqlite+aiosqlite:///{path}", connect_args={"timeout": 30})
+    # Not as text: a path may hold what means something else in an address.
+    url = URL.create("sqlite+aiosqlite", database=str(path))
+    engine = create_async_engine(url, connect_args={"timeout": 30})
     event.listen(engine.sync_engine, "connect", _set_pragmas)
     event.listen(engine.sync_engine, "begin", _begin_immediate)
     store = Store(engine, path=path)
     try:
-        await store.run(check_sqlite)
+        await store.read(check_sqlite)  # another bridge may be at work on it
         await store.run(lambda connection: prepare(connection, now))
     except BaseException:
         await store.close()
@@ -173,6 +191,12 @@ def write_meta(connection: Connection, name: str, value: str) -> None:
     )
     if changed.rowcount == 0:
         connection.execute(insert(tables.meta).values(name=name, value=value))
+
+
+def _words_of(error: BaseException) -> str:
+    """What ERROR says, in a line; SQLAlchemy's own text would add the statement."""
+    origin = error.orig if isinstance(error, DBAPIError) else error
+    return (str(origin).strip() or type(origin).__name__).splitlines()[-1].rstrip(".")
 
 
 def _is_torn(error: BaseException) -> bool:

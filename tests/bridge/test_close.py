@@ -379,7 +379,7 @@ def test_a_second_process_that_is_killed_is_drawn_under_its_own_span_id() -> Non
 
 def _is_last_state(name: str, observation: Observation) -> bool:
     (states,) = histories.load(name).flow_run_states.values()
-    return getattr(observation.what, "id", "") == states[-1]["id"]
+    return isinstance(observation.what, StateFact) and observation.what.id == states[-1]["id"]
 
 
 # --- clocks ------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from tests.recording.scenarios import SCENARIOS
 from tests.support.histories import FOLDER, History, load, names
 
 MOST = 3_000_000
-MACHINE = re.compile(r"/(work|tmp|root|home|usr|opt|Users)/")
+MACHINE = re.compile(r"(?<!/project)/(work|tmp|root|home|usr|opt|Users)/")
 
 every_history = pytest.mark.parametrize("history", [load(name) for name in names()], ids=names())
 

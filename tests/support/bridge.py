@@ -161,6 +161,16 @@ class Bridge:
         self._wait_for(reached, timeout=timeout, what=f"{name} {labels} at {value:g}")
         assert last[-1] == value, f"{name} {labels} is {last[-1]:g}, not {value:g}"
 
+    def wait_for_outbox(self, items: int, *, timeout: float = 30) -> None:
+        """Until no more than ITEMS wait for the receiver."""
+        name = "prefect_status_bridge_outbox_items"
+
+        def delivered() -> bool:
+            samples = self.scrape()
+            return bool(samples) and total(samples, name) <= items
+
+        self._wait_for(delivered, timeout=timeout, what=f"{items} items in the outbox")
+
     def _is_working(self) -> bool:
         found = self.page("/readyz") or {}
         return found.get("lease") == "working" and bool(found.get("ready"))

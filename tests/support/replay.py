@@ -24,6 +24,8 @@ from prefect_otel_status.bridge.history import history_of
 from prefect_otel_status.bridge.ingest import ingest
 from prefect_otel_status.bridge.parse import Parser
 from prefect_otel_status.bridge.records import Observation, RunRow, Seen, SpanRecord, Step
+from prefect_otel_status.bridge.times import nanoseconds
+from prefect_otel_status.model import FINAL_TYPES
 from prefect_otel_status.settings import Settings
 from prefect_otel_status.tally import Tally
 from tests.support.histories import History, load
@@ -33,14 +35,46 @@ NOW = 4_000_000_000_000_000_000
 
 
 class RecordedApi:
-    """The calls of `PrefectApi`, answered from HISTORY."""
+    """The calls of `PrefectApi`, answered from HISTORY.
 
-    def __init__(self, history: History) -> None:
+    The server may have forgotten the runs in `deleted`, have the ones in
+    `changed` instead of those that were recorded, and fail the calls in
+    `broken`, by their names.
+    """
+
+    def __init__(self, history: History, *, page: int = 50) -> None:
         self._history = history
+        self._page = page
         self.calls: Counter[str] = Counter()
+        self.changed: dict[str, wire.FlowRun] = {}
+        self.deleted: set[str] = set()
+        self.broken: dict[str, Exception] = {}
 
     def runs(self) -> list[wire.FlowRun]:
-        return [msgspec.convert(run, wire.FlowRun) for run in self._history.flow_runs]
+        runs = [msgspec.convert(run, wire.FlowRun) for run in self._history.flow_runs]
+        return [self.changed.get(run.id, run) for run in runs if run.id not in self.deleted]
+
+    def _called(self, name: str) -> None:
+        self.calls[name] += 1
+        if name in self.broken:
+            raise self.broken[name]
+
+    async def active_runs(self, *, now_ns: int) -> list[wire.FlowRun]:
+        self._called("active_runs")
+        return [run for run in self.runs() if run.state_type not in FINAL_TYPES]
+
+    async def ended_runs(self, *, since_ns: int) -> AsyncIterator[list[wire.FlowRun]]:
+        self._called("ended_runs")
+        ended = [run for run in self.runs() if nanoseconds(run.end_time) > since_ns]
+        yield sorted(ended, key=lambda run: run.end_time or "", reverse=True)
+
+    async def events(self, *, since_ns: int) -> AsyncIterator[tuple[list[wire.Event], int]]:
+        self._called("events")
+        found = [each for each in self.all_events() if nanoseconds(each.occurred) > since_ns]
+        found.sort(key=lambda each: each.occurred, reverse=True)
+        for start in range(0, max(1, len(found)), self._page):
+            self.calls["pages"] += 1
+            yield found[start : start + self._page], len(found)
 
     def tasks(self) -> list[wire.TaskRun]:
         return [msgspec.convert(run, wire.TaskRun) for run in self._history.task_runs]
@@ -49,33 +83,33 @@ class RecordedApi:
         return [msgspec.convert(event, wire.Event) for event in self._history.events]
 
     async def flow_names(self, ids: Iterable[str]) -> dict[str, str]:
-        self.calls["flow_names"] += 1
+        self._called("flow_names")
         return {f["id"]: f["name"] for f in self._history.flows if f["id"] in set(ids)}
 
     async def deployments(self) -> list[wire.Deployment]:
-        self.calls["deployments"] += 1
+        self._called("deployments")
         return [msgspec.convert(d, wire.Deployment) for d in self._history.deployments]
 
     async def runs_by_id(self, ids: Iterable[str]) -> list[wire.FlowRun]:
-        self.calls["runs_by_id"] += 1
+        self._called("runs_by_id")
         return [run for run in self.runs() if run.id in set(ids)]
 
     async def task_runs_by_id(self, ids: Iterable[str]) -> list[wire.TaskRun]:
-        self.calls["task_runs_by_id"] += 1
+        self._called("task_runs_by_id")
         return [run for run in self.tasks() if run.id in set(ids)]
 
     async def task_runs_of(self, ids: Iterable[str]) -> list[wire.TaskRun]:
-        self.calls["task_runs_of"] += 1
+        self._called("task_runs_of")
         return [run for run in self.tasks() if run.flow_run_id in set(ids)]
 
     async def flow_states(self, run_id: str) -> list[wire.State]:
-        self.calls["flow_states"] += 1
+        self._called("flow_states")
         return [
             msgspec.convert(s, wire.State) for s in self._history.flow_run_states.get(run_id, [])
         ]
 
     async def task_states(self, run_id: str) -> list[wire.State]:
-        self.calls["task_states"] += 1
+        self._called("task_states")
         return [
             msgspec.convert(s, wire.State) for s in self._history.task_run_states.get(run_id, [])
         ]
@@ -83,7 +117,7 @@ class RecordedApi:
     async def events_of(
         self, run_ids: Sequence[str], *, kind: str = "flow"
     ) -> AsyncIterator[tuple[list[wire.Event], int]]:
-        self.calls["events_of"] += 1
+        self._called("events_of")
         names = {f"prefect.{kind}-run.{run_id}" for run_id in run_ids}
         found = [event for event in self.all_events() if names & _resources(event)]
         yield found, len(found)
