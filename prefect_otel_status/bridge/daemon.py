@@ -38,6 +38,7 @@ DRAIN = 5.0
 """Seconds for which a bridge that is told to stop goes on exporting."""
 
 _TICK = 1.0
+_LISTENING = 3
 _DEPLOYMENTS_EVERY = 60.0
 _WORKERS_EVERY = 30.0
 _FORGET_EVERY = 3600.0
@@ -79,6 +80,7 @@ class Bridge:
         self._keeper = Housekeeper(core, api, describer, clean)
         self._sweep_trouble = _outage("Reading Prefect's history")
         self._settle_trouble = _outage("Reading the runs that have ended")
+        self._store_trouble = _outage("The store")
         self._due: dict[str, int] = {}
         self.scrape = Scrape(
             core.series, gauges=self.gauges, working=lambda: self.working, clock=monotonic
@@ -124,27 +126,31 @@ class Bridge:
     async def _wait_for_lease(self, stop: asyncio.Event) -> bool:
         waits = False
         while not stop.is_set():
-            if await self._take_lease():
+            taken = await self._take_lease()
+            if taken:
                 return True
-            if not waits:
+            if taken is False and not waits:
                 waits = True
                 logger.info("Another bridge works on this store; this one waits for its turn.")
             await _pause(stop, _TICK)
         return False
 
-    async def _take_lease(self) -> bool:
+    async def _take_lease(self) -> bool | None:
+        """Whether the lease is ours now; None where the store cannot be used."""
         try:
-            return await self.core.store.run(self.core.lease.try_take)
+            taken = await self.core.store.run(self.core.lease.try_take)
         except Exception as error:
-            logger.warning("The store cannot be used: %s.", type(error).__name__)
-            return False
+            self._store_trouble.failed(_words_of(error))
+            return None
+        self._store_trouble.over()
+        return taken
 
     async def _work(self, stop: asyncio.Event) -> None:
         """Do everything at once until STOP, or until the lease is lost."""
         try:
             await self.core.load()
         except Exception as error:
-            logger.warning("The store cannot be read: %s.", type(error).__name__)
+            self._store_trouble.failed(_words_of(error))
             await _pause(stop, _TICK)
             return
         self.working = True
@@ -163,7 +169,7 @@ class Bridge:
         options = self.core.options
         return [
             self._listener.run(self._take, ending),
-            self._repeat(self._sweep, options.sweep_interval, ending),
+            self._repeat(self._sweep, self._until_next_sweep, ending),
             self._repeat(self._settle, _TICK, ending),
             self._repeat(self._beat, min(_TICK, options.lease_seconds / 3), ending),
             self._repeat(self._look, _TICK, ending),
@@ -190,15 +196,23 @@ class Bridge:
             if isinstance(error, LeaseLostError):
                 logger.warning("Another bridge has taken over; this one waits again.")
             elif error is not None:
-                logger.error("A part of the bridge failed: %s: %s", type(error).__name__, error)
+                logger.error("A part of the bridge failed: %s", _words_of(error))
 
     # --- the parts ---------------------------------------------------------
     async def _repeat(
-        self, job: Callable[[], Awaitable[object]], seconds: float, ending: asyncio.Event
+        self,
+        job: Callable[[], Awaitable[object]],
+        seconds: float | Callable[[], float],
+        ending: asyncio.Event,
     ) -> None:
         while not ending.is_set():
             await job()
-            await _pause(ending, seconds)
+            await _pause(ending, seconds() if callable(seconds) else seconds)
+
+    def _until_next_sweep(self) -> float:
+        """Seconds: what the websocket brings need not be looked for as often."""
+        interval = self.core.options.sweep_interval
+        return interval * _LISTENING if self._is_listening() else interval
 
     async def _take(self, events: list[Event]) -> None:
         found = [o for event in events for o in self._parser.event(event)]
@@ -298,6 +312,12 @@ class Bridge:
         return await self.core.store.read(lambda connection: views.run(connection, run_id))
 
 
+def _words_of(error: BaseException) -> str:
+    """What ERROR is and says; of a database's error not the statement, which holds data."""
+    said = getattr(error, "orig", None) or error
+    return f"{type(error).__name__}: {said}"
+
+
 def _outage(what: str) -> Outage:
     return Outage(what, logger=logger, monotonic=time.monotonic)
 
@@ -317,7 +337,7 @@ async def _tried(job: Callable[[], Awaitable[Any]], trouble: Outage) -> Any:
         trouble.failed(str(error))
         return None
     except Exception as error:
-        trouble.failed(f"{type(error).__name__}: {error}")
+        trouble.failed(_words_of(error))
         logger.debug("In full:", exc_info=True)
         return None
     trouble.over()

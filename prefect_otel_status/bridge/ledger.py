@@ -221,8 +221,12 @@ def purge(connection: Connection, *, before: int) -> int:
     return int(gone.rowcount)
 
 
-def forget_runs(connection: Connection, ids: Iterable[str]) -> None:
-    """Forget runs that the server no longer has."""
-    for chunk in chunks(sorted(ids)):
-        connection.execute(delete(facts).where(facts.c.run_id.in_(chunk)))
-        connection.execute(delete(runs).where(runs.c.id.in_(chunk)))
+def let_go(connection: Connection, ids: Iterable[str], *, now: int) -> None:
+    """Give up runs that the server no longer has, undrawn; they are purged in time.
+
+    Their events outlive them there, and must not be counted again.
+    """
+    for row in load_rows(connection, ids).values():
+        gone = msgspec.structs.replace(row, phase=SETTLED, due=now, closings=row.closings + 1)
+        save_rows(connection, [gone])
+        forget_facts(connection, row.id)

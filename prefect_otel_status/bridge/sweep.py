@@ -28,7 +28,7 @@ _SECOND = 1_000_000_000
 _CATCH_UP = 600
 """Seconds of events that are read by time; what is older is read run by run."""
 
-_QUIET_TICKS = 6
+_QUIET_TICKS = 4
 """While the websocket is connected, events are swept every so many ticks."""
 
 
@@ -140,7 +140,8 @@ class Sweeper:
         await self._take(found)
         gone = set(missing) - {run.id for run in found}
         if gone:
-            await self._core.commit(lambda connection: ledger.forget_runs(connection, gone))
+            now = self._core.clock()
+            await self._core.commit(lambda connection: ledger.let_go(connection, gone, now=now))
 
     async def _read_events(self, until: int | None, now: int) -> None:
         """The latest events, the newest first, until a page has nothing new.

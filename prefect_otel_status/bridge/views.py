@@ -120,7 +120,15 @@ def _status(status: StatusFact) -> dict[str, Any]:
 
 def _task(task: Subject) -> dict[str, Any]:
     last = task.states[-1]
-    return {"id": task.id, "task": last.task_name, "name": last.run_name, **_state(last)}
+    return {
+        "id": task.id,
+        "task": last.task_name or None,
+        "name": last.run_name or None,
+        "state_type": last.type,
+        "state_name": last.name,
+        "state_at": _time(last.at),
+        "state_message": last.message or None,
+    }
 
 
 def _time(nanoseconds: int) -> str | None:

@@ -219,8 +219,6 @@ async def test_more_rows_than_a_statement_takes_are_read(store: Store) -> None:
     assert (
         await store.read(lambda connection: ledger.load_rows(connection, [*rows, "gone"])) == rows
     )
-    await store.run(lambda connection: ledger.forget_runs(connection, rows))
-    assert await rows_of(store, tables.runs) == []
 
 
 # --- work lists --------------------------------------------------------------------
@@ -266,12 +264,17 @@ async def test_what_was_settled_long_ago_is_purged(store: Store) -> None:
     assert await store.run(lambda connection: ledger.purge(connection, before=10)) == 0
 
 
-async def test_a_run_that_is_gone_is_forgotten_with_its_facts(store: Store) -> None:
-    await save(store, row(), row(TASK_RUN))
+async def test_a_run_that_is_let_go_leaves_nothing_but_the_keys_of_its_facts(store: Store) -> None:
+    await save(store, row(phase=ACTIVE), row(TASK_RUN))
     await add(store, about(STATE), about(STATE, TASK_RUN, TASK_RUN))
-    await store.run(lambda connection: ledger.forget_runs(connection, {RUN, "unknown"}))
-    assert [each.id for each in await rows_of(store, tables.runs)] == [TASK_RUN]
+    await store.run(lambda connection: ledger.let_go(connection, {RUN, "unknown"}, now=NOW))
     assert [each.run_id for each in await rows_of(store, tables.facts)] == [TASK_RUN]
+    rows = await store.read(lambda connection: ledger.load_rows(connection, [RUN, TASK_RUN]))
+    assert rows == {
+        RUN: row(phase=SETTLED, due=NOW, closings=1),
+        TASK_RUN: row(TASK_RUN),
+    }
+    assert await add(store, about(STATE), about(STATUS), rows=rows) == [about(STATUS)]
 
 
 # --- pure -----------------------------------------------------------------------------

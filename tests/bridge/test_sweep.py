@@ -12,15 +12,16 @@ import pytest
 
 from prefect_otel_status import signals
 from prefect_otel_status.bridge import ledger, tables, wire
+from prefect_otel_status.bridge import sweep as sweep_module
 from prefect_otel_status.bridge.connection import ServerUnavailable
 from prefect_otel_status.bridge.core import Core
 from prefect_otel_status.bridge.describe import Describer
 from prefect_otel_status.bridge.ingest import SWEEP, WEBSOCKET
-from prefect_otel_status.bridge.records import ACTIVE, ENDED, TASK, RunRow
+from prefect_otel_status.bridge.records import ACTIVE, ENDED, SETTLED, TASK, RunRow
 from prefect_otel_status.bridge.store import read_meta
 from prefect_otel_status.bridge.sweep import SWEPT_UNTIL, Sweeper
 from prefect_otel_status.bridge.times import iso, nanoseconds
-from tests.support.core import SECOND, Clock, a_core, cleaning, parser_of, rows_of, totals
+from tests.support.core import SECOND, Clock, a_core, cleaning, parser_of, rows_of, totals, wipe
 from tests.support.histories import load
 from tests.support.replay import RecordedApi
 
@@ -198,14 +199,21 @@ async def test_a_run_that_is_no_longer_listed_is_looked_up(running: Swept) -> No
     assert (await running.row()).phase == ENDED
 
 
-async def test_a_run_that_was_deleted_is_forgotten_and_no_counter_falls(running: Swept) -> None:
+async def test_a_run_that_was_deleted_goes_and_what_it_did_is_counted_once(
+    running: Swept,
+) -> None:
     await running.sweep()
     before = await totals(running.core.store)
+    facts = len(await rows_of(running.core.store, tables.facts))
+    assert facts > 5
     running.api.deleted.add(running.run.id)
-    await running.sweep()
-    assert await rows_of(running.core.store, tables.runs) == []
-    assert await rows_of(running.core.store, tables.facts) == []
+    for _ in range(3):  # its events are there for days
+        await running.sweep()
     assert await totals(running.core.store) == before
+    (row,) = await rows_of(running.core.store, tables.runs)
+    assert row.phase == SETTLED
+    assert len(await rows_of(running.core.store, tables.facts)) == 0
+    assert running.api.calls["runs_by_id"] == 1
 
 
 async def test_a_task_without_a_flow_run_is_not_looked_for_among_flow_runs(
@@ -243,7 +251,7 @@ async def test_how_far_it_came_is_written_last(running: Swept, call: str) -> Non
 
 async def test_a_clock_that_was_set_back_reads_no_less(ended: Swept) -> None:
     await ended.sweep(after=HOUR)
-    await ended.core.store.run(lambda connection: ledger.forget_runs(connection, [ended.run.id]))
+    await wipe(ended.core.store)
     ended.sweeper._rechecked = ended.clock.now
     await ended.sweep(after=-HOUR)
     assert (await ended.row()).phase == ENDED
@@ -265,7 +273,7 @@ async def test_events_are_read_from_the_newest_until_a_page_has_nothing_new(
 
 async def test_while_the_websocket_is_open_events_are_read_now_and_then(ended: Swept) -> None:
     ended.listening = True
-    for _ in range(13):
+    for _ in range(2 * sweep_module._QUIET_TICKS + 1):
         await ended.sweep()
     assert ended.api.calls["events"] == 3
     ended.listening = False
@@ -276,7 +284,7 @@ async def test_while_the_websocket_is_open_events_are_read_now_and_then(ended: S
 async def test_what_the_websocket_should_have_brought_is_counted(ended: Swept) -> None:
     await ended.sweep()
     assert await ended.count(signals.BRIDGE_MISSED) == 0
-    await ended.core.store.run(lambda connection: ledger.forget_runs(connection, [ended.run.id]))
+    await wipe(ended.core.store)
     ended.listening = True
     ended.sweeper = ended.another()
     await ended.sweep()

@@ -112,7 +112,7 @@ def test_a_guarded_server_that_is_down_at_first_and_dies_later_is_read_whole(
 
 def _wait_until_connected(running: Bridge, connected: float) -> None:
     # It waits up to half a minute between two tries.
-    name = "prefect_status_bridge_connected"
+    name = signals.BRIDGE_CONNECTED.prometheus_name
     wait_for(
         lambda: [v for (n, _), v in running.scrape().items() if n == name] == [connected],
         timeout=60,
@@ -124,11 +124,10 @@ def _assert_seldom(log: str) -> None:
     """Of each thing that breaks, a line when it breaks, one a minute, and one when it is back."""
     for what in ("The stream of Prefect's events", "Reading Prefect's history"):
         lines = [line for line in log.splitlines() if what in line]
-        kinds = [
-            next(k for k in ("broke off", "is away", "is back") if k in line) for line in lines
-        ]
-        assert 3 <= kinds.count("broke off") + kinds.count("is back") <= 5, log
-        assert kinds.count("is away") <= 2, log
+        assert sum("broke off" in line for line in lines) == 2, log
+        assert sum("is back" in line for line in lines) == 2, log
+        # It was away twice, for less than two minutes each time.
+        assert sum("is away" in line for line in lines) <= 2, log
 
 
 # --- the collector ---------------------------------------------------------------
@@ -161,19 +160,10 @@ def test_a_collector_that_is_down_and_one_that_dies_in_mid_batch_lose_nothing(
         (tmp_path / HANG).unlink()
         stack.enter_context(_collector(port, tmp_path))
         running.wait_for_outbox(0, timeout=90)
-        _wait_for_items(running, "delivered", 3)
-        assert running.total("prefect_status_bridge_exports_total") >= 3
-    first, second, *more = requests_of(tmp_path)
-    assert (first, more) == (second, []), "what is sent again is the same to the bit"
-    assert span_names(first).count(f"RUN {runs.flow}") == 3
-
-
-def _wait_for_items(running: Bridge, outcome: str, least: float) -> None:
-    name = "prefect_status_bridge_exports_total"
-    wait_for(
-        lambda: running.total(name, prefect_status_outcome=outcome) >= least,
-        what=f"{least:g} items {outcome}",
-    )
+    first, *rest = requests_of(tmp_path)
+    assert first == rest[0], "what is sent again is the same to the bit"
+    names = [name for request in rest for name in span_names(request)]
+    assert names.count(f"RUN {runs.flow}") == 3
 
 
 # --- the runs --------------------------------------------------------------------
@@ -191,7 +181,9 @@ def test_runs_that_are_deleted_let_no_counter_fall_and_leave_no_gauge(
         running.wait_for_total(5, TRANSITIONS, cicd_pipeline_name=runs.flow)
         runs.delete(over)
         runs.delete(active)
-        wait_for(lambda: not running.run(active), what="the end of the deleted run")
+        wait_for(
+            lambda: running.run(active).get("phase") != "active", what="the end of the deleted run"
+        )
         assert running.total(ACTIVE, cicd_pipeline_name=runs.flow) == 0
         assert running.total(ERRORS, cicd_pipeline_name=runs.flow) == 1
         assert running.total(TRANSITIONS, cicd_pipeline_name=runs.flow) == 5

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+import inspect
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
 
-from prefect_otel_status.bridge import series_rows
+from prefect_otel_status.bridge import series_rows, tables
 from prefect_otel_status.bridge.cleaning import Cleaning
 from prefect_otel_status.bridge.core import Core
 from prefect_otel_status.bridge.lease import Identity, Lease
@@ -19,13 +22,11 @@ from prefect_otel_status.bridge.store import Store, open_store
 from prefect_otel_status.bridge.values import Buckets
 from prefect_otel_status.settings import Settings
 from prefect_otel_status.tally import Tally
-from tests.support.replay import NOW as AFTER
+from tests.support.replay import NOW
 
 A_STORE = "bridge.db"
 SECOND = 1_000_000_000
 US = Identity("us", "here", 1, 1)
-
-__all__ = ["AFTER", "A_STORE", "SECOND", "US", "Clock", "Totals", "a_core", "cleaning", "totals"]
 
 Totals = dict[tuple[str, tuple[str, ...]], float]
 
@@ -33,7 +34,7 @@ Totals = dict[tuple[str, tuple[str, ...]], float]
 class Clock:
     """Nanoseconds since 1970: long after every recording, until it is moved."""
 
-    def __init__(self, now: int = AFTER) -> None:
+    def __init__(self, now: int = NOW) -> None:
         self.now = now
 
     def __call__(self) -> int:
@@ -98,3 +99,24 @@ async def rows_of(store: Store, table: Any) -> Sequence[Any]:
         return connection.execute(table.select()).all()
 
     return await store.read(read)
+
+
+async def wipe(store: Store) -> None:
+    """Take out all runs, as if they had never been read."""
+
+    def work(connection: Connection) -> None:
+        connection.execute(tables.runs.delete())
+        connection.execute(tables.facts.delete())
+
+    await store.run(work)
+
+
+async def eventually(condition: Callable[[], Any], *, timeout: float = 20.0) -> None:
+    """Return when CONDITION is true, which may be a coroutine's result; fails after TIMEOUT."""
+    deadline = time.monotonic() + timeout
+    while True:
+        found = condition()
+        if await found if inspect.isawaitable(found) else found:
+            return
+        assert time.monotonic() < deadline, "it did not come true"
+        await asyncio.sleep(0.005)

@@ -57,7 +57,7 @@ class RecordedApi:
     def _called(self, name: str) -> None:
         self.calls[name] += 1
         if name in self.broken:
-            raise self.broken[name]
+            raise self.broken[name].with_traceback(None)  # it may be raised again and again
 
     async def active_runs(self, *, now_ns: int) -> list[wire.FlowRun]:
         self._called("active_runs")
@@ -180,6 +180,21 @@ class Outcome:
         )
 
 
+class InOneEnvironment(Catalogue):
+    """What deployments' runs bound last does not change while a history is replayed.
+
+    It does in life, and a change of state is counted in the environment that
+    was known when it came: that alone depends on the order.
+    """
+
+    def __init__(self, environment: str) -> None:
+        super().__init__()
+        self._environment = environment
+
+    def environment_of(self, row: RunRow) -> str:
+        return self._environment
+
+
 def replay(
     batches: Iterable[Sequence[Observation]],
     *,
@@ -197,7 +212,7 @@ def replay(
     outcome = Outcome()
     with engine.begin() as connection:
         tables.metadata.create_all(connection)
-        catalogue = Catalogue()
+        catalogue = InOneEnvironment(environment) if environment else Catalogue()
         read(connection, batches, outcome, catalogue, since=since, environment=environment)
         change(connection)
         settle(connection, outcome, owner=owner, since=since, sampled=sampled)
