@@ -152,7 +152,7 @@ class Sweeper:
         if self._is_listening() and self._tick % _QUIET_TICKS != 1:
             return
         overlap = int(self._core.options.overlap * _SECOND)
-        since = max((until or now) - overlap, now - _CATCH_UP * _SECOND)
+        since = max(min(until or now, now) - overlap, now - _CATCH_UP * _SECOND)
         async for events, _ in self._api.events(since_ns=since):
             if not await self._take_events(events):
                 return
