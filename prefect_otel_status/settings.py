@@ -157,6 +157,9 @@ class Settings(BaseSettings):
     bridge_logs: bool = Field(
         False, description="The bridge sends the statuses that it reads as log events too."
     )
+    bridge_metrics: bool = Field(
+        False, description="The bridge pushes its metrics over OTLP too, at the scrape interval."
+    )
     queue_size: int = Field(
         10_000, ge=1, description="Statuses that may wait; beyond it only the totals are kept."
     )

@@ -64,6 +64,7 @@ def options_of(settings: Settings, environ: Mapping[str, str], *, now: int) -> O
         label_budget=settings.label_budget,
         lease_seconds=settings.lease,
         logs=settings.bridge_logs,
+        metrics=settings.bridge_metrics,
         cap=cap,
         resource=otlp.resource_of(environ, settings_environment=settings.environment),
     )
@@ -93,6 +94,9 @@ async def bridge(
         senders = {signal: _sender(signal, settings, environ) for signal in _signals(options)}
         for sender in senders.values():
             stack.push_async_callback(sender.close)
+        pushes = _sender("metrics", settings, environ) if options.metrics else None
+        if pushes is not None:
+            stack.push_async_callback(pushes.close)
         connection = Connection(server)
         yield Bridge(
             core,
@@ -103,6 +107,7 @@ async def bridge(
             sampled=sampled,
             url_of=partial(_url_of, connection),
             on_progress=on_progress,
+            pushes=pushes,
         )
 
 

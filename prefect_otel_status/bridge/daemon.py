@@ -25,7 +25,9 @@ from prefect_otel_status.bridge.lease import LeaseLostError
 from prefect_otel_status.bridge.listen import Listener
 from prefect_otel_status.bridge.outage import Outage
 from prefect_otel_status.bridge.parse import Parser
+from prefect_otel_status.bridge.push import Pusher
 from prefect_otel_status.bridge.scrape import Scrape
+from prefect_otel_status.bridge.senders.base import Sender
 from prefect_otel_status.bridge.settle import Settler
 from prefect_otel_status.bridge.silence import silent_rows
 from prefect_otel_status.bridge.spans import UrlOf
@@ -58,6 +60,7 @@ class Bridge:
         sampled: Callable[[int], bool],
         url_of: UrlOf,
         on_progress: Callable[[int], None] = lambda count: None,
+        pushes: Sender | None = None,
         monotonic: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.core = core
@@ -85,6 +88,7 @@ class Bridge:
         self.scrape = Scrape(
             core.series, gauges=self.gauges, working=lambda: self.working, clock=monotonic
         )
+        self._pushers = [self._pusher(pushes)] if pushes is not None else []
         core.on_outbox = self._notify
         core.listening_since = lambda: listener.connected_since
 
@@ -174,7 +178,18 @@ class Bridge:
             self._repeat(self._beat, min(_TICK, options.lease_seconds / 3), ending),
             self._repeat(self._look, _TICK, ending),
             *(exporter.run(ending) for exporter in self._exporters),
+            *(pusher.run(ending) for pusher in self._pushers),
         ]
+
+    def _pusher(self, sender: Sender) -> Pusher:
+        return Pusher(
+            sender,
+            families=self.scrape.pushed,
+            since=lambda: self.core.since,
+            resource=self.core.options.resource,
+            interval=self.core.options.scrape_interval,
+            clock=self.core.clock,
+        )
 
     async def _end(self, tasks: list[asyncio.Task[Any]], *, is_ours: bool) -> None:
         """Stop reading, export for a moment, give the lease back."""

@@ -64,7 +64,7 @@ def is_wanted(signal: str, environ: Mapping[str, str]) -> bool:
 
 
 def endpoint_of(signal: str, environ: Mapping[str, str]) -> Endpoint | None:
-    """The endpoint of SIGNAL (`traces` or `logs`) in ENVIRON; None stands for the local folder.
+    """The endpoint of SIGNAL (`traces`, `logs`, `metrics`) in ENVIRON; None is the local folder.
 
     Raises `ConfigurationError` that names the variable and says what to use.
     """

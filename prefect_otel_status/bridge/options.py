@@ -25,5 +25,6 @@ class Options:
     label_budget: int = 200
     lease_seconds: float = 10.0
     logs: bool = False
+    metrics: bool = False
     cap: Cap = field(default_factory=Cap)
     resource: Resource = field(default_factory=Resource)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 
-from prefect_otel_status.bridge.exposition import Exposition
+from prefect_otel_status.bridge.exposition import Exposition, Family
 from prefect_otel_status.bridge.gauges import Gauges, families
 from prefect_otel_status.bridge.series import SeriesTable
 
@@ -29,10 +29,23 @@ class Scrape:
 
     async def __call__(self, *, openmetrics: bool) -> bytes | None:
         """The exposition; None while another bridge has the lease."""
-        gauges = await self._gauges() if self._working() else {}
-        if not self._working():  # the lease may have gone while the gauges were read
+        shown = await self.shown()
+        if shown is None:
             return None
-        shown = [*self._table.families(), *families(gauges)]
         body = self._exposition.render(shown, openmetrics=openmetrics)
         self._table.note_scrape(self._clock())
         return body
+
+    async def pushed(self) -> list[Family] | None:
+        """The same as records, for a push, which is as good as a scrape."""
+        shown = await self.shown()
+        if shown is not None:
+            self._table.note_scrape(self._clock())
+        return shown
+
+    async def shown(self) -> list[Family] | None:
+        """All series and gauges; None while another bridge has the lease."""
+        gauges = await self._gauges() if self._working() else {}
+        if not self._working():  # the lease may have gone while the gauges were read
+            return None
+        return [*self._table.families(), *families(gauges)]

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,11 +40,18 @@ class Store:
 
     async def run(self, work: Callable[[Connection], T]) -> T:
         """The result of WORK, once it is committed."""
-        async with self._lock, self._engine.begin() as connection:
-            return await connection.run_sync(work)
+        async with self._lock:
+            return await _to_its_end(self._write(work))
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """The result of WORK, which only reads; beside a transaction that writes."""
+        return await _to_its_end(self._read(work))
+
+    async def _write(self, work: Callable[[Connection], T]) -> T:
+        async with self._engine.begin() as connection:
+            return await connection.run_sync(work)
+
+    async def _read(self, work: Callable[[Connection], T]) -> T:
         async with self._reader.connect() as connection:
             return await connection.run_sync(work)
 
@@ -57,6 +64,20 @@ class Store:
             return 0
         parts = (self.path, self.path.with_name(f"{self.path.name}-wal"))
         return sum(part.stat().st_size for part in parts if part.exists())
+
+
+async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """The result of WORK, which ends before this does, also where this is cancelled.
+
+    Cut off in the middle, a connection can keep its transaction open, and with
+    it every other one waiting.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 async def open_store(address: str, *, now: int) -> Store:

@@ -58,6 +58,7 @@ class Stream:
 
     def __init__(self) -> None:
         self.connected = False
+        self.connected_since = 0
         self.events: list[wire.Event] = []
         self.deaf = False
 
@@ -499,7 +500,7 @@ async def test_series_follow_their_true_values_with_the_beat(parts: Parts) -> No
     await parts.bridge._beat()
     body = (await parts.bridge.scrape(openmetrics=False) or b"").decode()
     name = "cicd_pipeline_run_duration_seconds_count{"
-    assert [line[-3:] for line in body.splitlines() if line.startswith(name)] == ["1.0"]
+    assert [float(line.split()[-1]) for line in body.splitlines() if line.startswith(name)] == [1]
     parts.bridge.working = False
     assert await parts.bridge.scrape(openmetrics=False) is None
 

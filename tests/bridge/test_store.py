@@ -7,8 +7,11 @@ import logging
 import os
 import sqlite3
 import stat
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Table, insert, select, text
@@ -34,6 +37,11 @@ async def meta_of(store: Store) -> dict[str, str]:
 def insert_series(connection: Connection, metric: str = "m") -> None:
     values = {"metric": metric, "labels": "[]", "value": b"1", "shown": b"1", "stepped": 1}
     connection.execute(insert(tables.series).values(**values))
+
+
+def insert_series_anew(connection: Connection) -> None:
+    connection.execute(tables.series.delete())
+    insert_series(connection)
 
 
 def mode_of(path: Path) -> int:
@@ -86,6 +94,52 @@ async def test_transactions_that_write_come_one_after_the_other(store: Store) ->
 
     await asyncio.gather(*(store.run(count) for _ in range(20)))
     assert (await meta_of(store))["count"] == "20"
+
+
+async def test_a_transaction_that_is_cancelled_keeps_nobody_waiting(store: Store) -> None:
+    begun = threading.Event()
+
+    def slow(connection: Connection) -> None:
+        for number in range(20):
+            write_meta(connection, f"name {number}", "value")
+            begun.set()
+
+    async def cut_off(job: Callable[..., Coroutine[Any, Any, Any]], work: Any) -> None:
+        begun.clear()
+        task = asyncio.create_task(job(work))
+        while not (begun.is_set() or task.done()):
+            await asyncio.sleep(0)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    def look(connection: Connection) -> None:
+        begun.set()
+        read_meta(connection, "schema")
+
+    for _ in range(20):
+        await cut_off(store.run, slow)
+        await cut_off(store.read, look)
+        # At once, and not after the half minute for which SQLite waits.
+        await asyncio.wait_for(store.run(insert_series_anew), 10)
+    found = dict(await rows_of(store, tables.meta))
+    assert {f"name {number}" for number in range(20)} <= found.keys()
+
+
+async def test_a_transaction_that_fails_when_it_was_cancelled_is_cancelled(store: Store) -> None:
+    begun = asyncio.Event()
+
+    def broken(connection: Connection) -> None:
+        begun.set()
+        read_meta(connection, "schema")
+        raise RuntimeError("in the middle")
+
+    task = asyncio.create_task(store.run(broken))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises((asyncio.CancelledError, RuntimeError)):
+        await task
+    await asyncio.wait_for(store.run(insert_series_anew), 10)
 
 
 async def test_a_read_works_beside_a_transaction_that_writes(database: str) -> None:

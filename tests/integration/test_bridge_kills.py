@@ -26,7 +26,7 @@ from tests.support.making import COMPLETED, FAILED, Maker, maker
 from tests.support.receiver import Received
 from tests.support.server import wait_for
 
-KILLS = int(os.environ.get("BRIDGE_KILLS", "5"))
+KILLS = int(os.environ.get("BRIDGE_KILLS", "4"))
 """How often the whole process is killed; a start takes seconds. The promise is 100."""
 
 SEED = 20_261_124
@@ -118,6 +118,7 @@ def _totals(series: dict[tuple[str, tuple[str, ...]], float], flow: str) -> dict
     return dict(found)
 
 
+@pytest.mark.timeout(240)
 def test_a_hundred_kills_between_two_statements_change_nothing(tmp_path: Path) -> None:
     undisturbed = _replayed(tmp_path / "undisturbed", kills=0)
     killed = _replayed(tmp_path / "killed", kills=100)

@@ -105,7 +105,7 @@ def test_a_guarded_server_that_is_down_at_first_and_dies_later_is_read_whole(
             running.wait_for_total(2, ERRORS, cicd_pipeline_name=flow)
             running.wait_for_total(1, ERRORS, cicd_pipeline_name=runs.flow)
             _wait_until_connected(running, 1)
-        assert running.stop() == 0
+            assert running.stop() == 0
     assert SECRET.partition(":")[2] not in running.log
     _assert_seldom(running.log)
 

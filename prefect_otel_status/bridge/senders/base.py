@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 import msgspec
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceResponse,
+)
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from prefect_otel_status import sanitize
@@ -20,6 +23,7 @@ _redact = Redactor()
 RESPONSES: dict[str, Any] = {
     "traces": ExportTraceServiceResponse,
     "logs": ExportLogsServiceResponse,
+    "metrics": ExportMetricsServiceResponse,
 }
 """What a receiver answers, by signal."""
 
@@ -62,7 +66,8 @@ class Sender(Protocol):
 def of_response(response: Any, words: Callable[[str], str]) -> Outcome:
     """The outcome that RESPONSE, an OTLP export response, tells, in its WORDS made clean."""
     partial = response.partial_success
-    rejected = getattr(partial, "rejected_spans", 0) or getattr(partial, "rejected_log_records", 0)
+    names = ("rejected_spans", "rejected_log_records", "rejected_data_points")
+    rejected = max(getattr(partial, name, 0) for name in names)
     message = words(partial.error_message)
     if rejected > 0:
         return Outcome(Kind.PARTIAL, message or "no reason was given", rejected=rejected)

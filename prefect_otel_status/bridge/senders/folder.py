@@ -9,6 +9,9 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from prefect_otel_status.bridge.otlp import request
@@ -18,6 +21,7 @@ from prefect_otel_status.exporters.json_lines import JsonLines
 _REQUESTS: dict[str, Any] = {
     "traces": ExportTraceServiceRequest,
     "logs": ExportLogsServiceRequest,
+    "metrics": ExportMetricsServiceRequest,
 }
 
 

@@ -26,6 +26,7 @@ from prefect_otel_status.version import VERSION
 _PATHS = {
     "traces": "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
     "logs": "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+    "metrics": "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
 }
 _OPTIONS = (
     ("grpc.primary_user_agent", f"prefect-otel-status/{VERSION}"),
