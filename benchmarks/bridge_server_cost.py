@@ -1,8 +1,8 @@
 """What the bridge costs the Prefect server, beside what the runs themselves cost it.
 
-`python -m benchmarks.bridge_server_cost [--runs 10] [--rounds 5]`. A real server on SQLite; runs of
-20 tasks by a real flow process, in interleaved rounds with and without a bridge; CPU of the server's
-process by the kernel's account.
+`python -m benchmarks.bridge_server_cost [--runs 10] [--rounds 5]`. A real server on SQLite; runs
+of 20 tasks by a real flow process, in interleaved rounds with and without a bridge; CPU of the
+server's process by the kernel's account.
 """
 
 from __future__ import annotations
