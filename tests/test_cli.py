@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+import logging
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -16,6 +20,10 @@ from rich.text import Text
 from typer.testing import CliRunner
 
 from prefect_otel_status import __version__, cli, trees
+from prefect_otel_status.bridge import outbox
+from prefect_otel_status.bridge.outbox import Cap, OutboxItem
+from prefect_otel_status.bridge.store import open_store
+from tests.support.records import NOW
 
 OURS = "from prefect_otel_status import status\n"
 RUN_ID = "3f0e0b5e-8a52-4c0f-9f0c-1b7f0a1d2c3e"
@@ -264,3 +272,152 @@ def test_help_does_not_wait_for_the_settings() -> None:
     code = "import sys, prefect_otel_status.cli; print({'prefect', 'pydantic'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+# --- bridge ------------------------------------------------------------------
+
+
+SECRET = "hunter22"
+AWAY = "http://127.0.0.1:1/api"  # a port that nobody listens on
+
+
+@pytest.fixture
+def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of a bridge whose server is away, with secrets of every kind in its settings."""
+    for name in list(os.environ):
+        if name.startswith(("PREFECT_", "OTEL_")):
+            monkeypatch.delenv(name)
+    for name, value in {
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+        "PREFECT_API_URL": AWAY,
+        "PREFECT_API_KEY": f"pnu_{SECRET}",
+        "PREFECT_API_AUTH_STRING": f"admin:{SECRET}",
+        "OTEL_EXPORTER_OTLP_HEADERS": f"authorization={SECRET}",
+        "PREFECT_OTEL_STATUS_FOLDER": str(tmp_path / "state"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    loggers = [logging.getLogger(name) for name in (None, "prefect_otel_status")]
+    before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
+    yield tmp_path / "state"
+    for logger, level, handlers in before:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
+
+
+def one_line(text: str) -> str:
+    """The only line of TEXT, without the time that the log puts before it."""
+    (line,) = text.splitlines()
+    return re.sub(r"^\d\d:\d\d:\d\d ", "", line)
+
+
+def test_the_help_of_bridge_has_examples_and_exit_codes() -> None:
+    code, output, _ = run("bridge", "--help")
+    words = " ".join(output.split())
+    assert code == 0
+    assert "prefect-otel-status bridge --once --backfill 7d" in words
+    assert "with 3 if the server cannot be read" in words
+    for option in ("--store", "--listen", "--backfill", "--once", "--log-format", "--set-aside"):
+        assert option in output
+
+
+def test_a_server_that_cannot_be_reached_is_one_sentence_and_exit_code_3(beside: Path) -> None:
+    code, output, errors = run("bridge", "--once")
+    said = [line for line in errors.splitlines() if "ERROR" in line]
+    assert (code, output, len(said)) == (3, "", 1)
+    assert "Prefect's server at http://127.0.0.1:1 cannot be reached" in said[0]
+    assert "Traceback" not in errors
+    assert SECRET not in errors
+
+
+def test_the_log_of_a_bridge_can_be_json(beside: Path) -> None:
+    code, _, errors = run("bridge", "--once", "--log-format", "json")
+    lines = [json.loads(line) for line in errors.splitlines()]
+    assert code == 3
+    assert [line["level"] for line in lines] == ["INFO", "ERROR"]
+    assert lines[0]["message"] == f"No OTLP endpoint is set: traces go to {beside}."
+    assert SECRET not in errors
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--listen", "127.0.0.1:70000"), "'127.0.0.1:70000' has no port from 0 to 65535"),
+        (("--listen", "0.0.0.0:9464"), "allow it with --allow-public"),
+        (("--backfill", "ages"), "PREFECT_OTEL_STATUS_BACKFILL: 'ages' is no duration"),
+        (("--backfill", "-1h"), "PREFECT_OTEL_STATUS_BACKFILL"),
+        (("--once", "--store", f"mysql://a:{SECRET}@db/b"), "The store cannot be mysql"),
+        (("--once", "--store", "/proc/nowhere/bridge.db"), "The store /proc/nowhere/bridge.db"),
+        (
+            ("--once", "--store", f"postgresql://a:{SECRET}@127.0.0.1:1/b"),
+            "127.0.0.1:1/b cannot be",
+        ),
+        (("--release",), "--release goes with --set-aside."),
+        (("--set-aside", "--store", f"mysql://a:{SECRET}@db/b"), "The store cannot be mysql"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(
+    beside: Path, options: tuple[str, ...], words: str
+) -> None:
+    code, output, errors = run("bridge", *options)
+    assert (code, output) == (2, "")
+    assert words in one_line(errors)
+    assert SECRET not in errors
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        (
+            "PREFECT_API_URL",
+            f"http://a:{SECRET}@b/api",
+            "PREFECT_API_URL must not hold a user name",
+        ),
+        ("PREFECT_API_URL", "", "Set PREFECT_API_URL"),
+        ("OTEL_TRACES_SAMPLER", "mine", "OTEL_TRACES_SAMPLER: 'mine' is not known here"),
+        ("PREFECT_OTEL_STATUS_SETTLE", "-1", "PREFECT_OTEL_STATUS_SETTLE"),
+        ("PREFECT_OTEL_STATUS_TRACE_ROOT", "nobody", "PREFECT_OTEL_STATUS_TRACE_ROOT"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named_and_exit_code_2(
+    beside: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    code, output, errors = run("bridge", "--once")
+    assert (code, output) == (2, "")
+    assert words in one_line(errors)
+    assert SECRET not in errors
+
+
+def test_what_was_set_aside_is_listed_and_put_back(beside: Path) -> None:
+    assert run("bridge", "--set-aside") == (0, "", "Nothing is set aside.\n")
+    asyncio.run(_set_aside(str(beside / "bridge.db")))
+    line = "1\t2023-11-14T22:13:20.000000Z\ttraces\tRUN train\tHTTP 400: bad\n"
+    assert run("bridge", "--set-aside") == (0, line, "1 set aside.\n")
+    released = run("bridge", "--set-aside", "--release")
+    assert released == (0, line, "1 set aside, now put back.\n")
+    assert run("bridge", "--set-aside") == (0, "", "Nothing is set aside.\n")
+
+
+async def _set_aside(path: str) -> None:
+    """Have the item `RUN train` refused."""
+    store = await open_store(path, now=NOW)
+    item = OutboxItem("traces", True, NOW, "RUN train", b"body")
+    await store.run(lambda connection: outbox.put(connection, [item], cap=Cap(), now=NOW))
+    await store.run(
+        lambda connection: outbox.set_aside(connection, [1], "HTTP 400: bad", cap=Cap())
+    )
+    await store.close()
+
+
+def test_the_package_is_the_command(beside: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect_otel_status", "bridge", "--once"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "cannot be reached" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert SECRET not in done.stderr

@@ -15,6 +15,7 @@ from prefect_otel_status.settings import (
     Settings,
     load,
     load_safely,
+    seconds_of,
     warn_about_unknown,
 )
 
@@ -42,6 +43,21 @@ FIELDS: dict[str, tuple[str, Any, Any]] = {
     "progress_artifact": ("true", True, False),
     "folder": ("/var/otel", Path("/var/otel"), None),
     "folder_size": ("1000", 1000, 64_000_000),
+    "store": ("/var/bridge.db", "/var/bridge.db", None),
+    "listen": ("[::1]:9000", "[::1]:9000", "127.0.0.1:9464"),
+    "allow_public": ("true", True, False),
+    "allowed_hosts": ("bridge, bridge.example", ("bridge", "bridge.example"), ()),
+    "backfill": ("7d", "7d", "24h"),
+    "sweep_interval": ("0.5", 0.5, 5.0),
+    "settle": ("0", 0.0, 10.0),
+    "scrape_interval": ("60", 60.0, 15.0),
+    "lease": ("1", 1.0, 10.0),
+    "retention": ("30d", "30d", "8d"),
+    "outbox_size": ("1000000", 1_000_000, 256_000_000),
+    "outbox_age": ("90m", "90m", "7d"),
+    "heartbeat_period": ("30", 30.0, 180.0),
+    "bridge_logs": ("true", True, False),
+    "bridge_metrics": ("true", True, False),
     "queue_size": ("1", 1, 10_000),
     "event_interval": ("0", 0.0, 1.0),
     "handler_timeout": ("0.5", 0.5, 2.0),
@@ -331,3 +347,24 @@ def test_an_unknown_variable_does_not_stop_the_others(
         "PREFECT_OTEL_STATUS_ENVIROMENT is not a setting of prefect-otel-status. "
         "Did you mean PREFECT_OTEL_STATUS_ENVIRONMENT?"
     ]
+
+
+# --- durations ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        *(("0", 0), ("90", 90), ("1.5s", 1.5), ("90m", 5400), ("24h", 86_400)),
+        *((" 7 d ", 604_800), ("1w", 604_800), ("365d", 365 * 86_400)),
+    ],
+)
+def test_a_duration_is_in_seconds(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "ages", "-1h", "1y", "1h30m", "366d", "1e9", "nan", "9" * 20])
+@pytest.mark.parametrize("name", ["backfill", "retention", "outbox_age"])
+def test_what_is_no_duration_is_refused_with_what_to_write(name: str, text: str) -> None:
+    said = f"Bad setting: {PREFIX}{name.upper()}: {text!r} is no duration; "
+    assert complaint(**{name: text}) == f"{said}write 90m, 24h or 7d, at most 365d."

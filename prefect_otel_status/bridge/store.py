@@ -76,7 +76,8 @@ async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait({task})
+        # Its own failure has nobody to go to any more.
+        await asyncio.gather(task, return_exceptions=True)
         raise
 
 
