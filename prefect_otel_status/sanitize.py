@@ -122,7 +122,7 @@ def attribute(name: str, value: Any, *, redact: Redactor) -> Any:
     if kind is bool or kind is float:
         return value
     if kind is int:
-        return value if -_INT_LIMIT <= value < _INT_LIMIT else str(value)[:TEXT_LIMIT]
+        return value if -_INT_LIMIT <= value < _INT_LIMIT else as_text(value)[:TEXT_LIMIT]
     if kind is tuple:
         return _same_kind(tuple(attribute(name, item, redact=redact) for item in value))
     return redact.named(name, text(value))
@@ -131,7 +131,7 @@ def attribute(name: str, value: Any, *, redact: Redactor) -> Any:
 def _same_kind(items: tuple[Any, ...]) -> tuple[Any, ...]:
     # OpenTelemetry drops a sequence of several kinds; an integer that is too
     # large has become text among integers.
-    return items if len({type(item) for item in items}) <= 1 else tuple(str(i) for i in items)
+    return items if len({type(item) for item in items}) <= 1 else tuple(as_text(i) for i in items)
 
 
 def json_value(value: Any) -> Any:

@@ -193,11 +193,13 @@ class Bridge:
 
     async def _end(self, tasks: list[asyncio.Task[Any]], *, is_ours: bool) -> None:
         """Stop reading, export for a moment, give the lease back."""
+        began = time.monotonic()
         with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), DRAIN)
+            await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), DRAIN / 2)
         if is_ours:
+            left = max(0.0, DRAIN - (time.monotonic() - began))
             with suppress(Exception):
-                await asyncio.gather(*(exporter.drain(DRAIN) for exporter in self._exporters))
+                await asyncio.gather(*(exporter.drain(left) for exporter in self._exporters))
             await self._end_lease()
         self.working = False
 

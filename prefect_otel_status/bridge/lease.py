@@ -37,7 +37,15 @@ class Identity:
 def this_process(name: str) -> Identity:
     """The identity of this process, called NAME."""
     pid = os.getpid()
-    return Identity(name, socket.gethostname(), pid, started_at(pid) or 0)
+    return Identity(name, f"{socket.gethostname()} {_pid_namespace()}", pid, started_at(pid) or 0)
+
+
+def _pid_namespace() -> str:
+    """Where this process's number means something: containers may share a host's name."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
 
 
 def started_at(pid: int) -> int | None:

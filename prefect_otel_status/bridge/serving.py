@@ -117,7 +117,7 @@ def _bind(listen: Listen) -> socket.socket:
 
 
 @asynccontextmanager
-async def serve(app: ASGIApp, listen: Listen, *, stop_timeout: int = 3) -> AsyncIterator[Serving]:
+async def serve(app: ASGIApp, listen: Listen, *, stop_timeout: int = 2) -> AsyncIterator[Serving]:
     """Serve APP on LISTEN as a task of this loop until the end; signals stay the caller's.
 
     Requests that go on then have STOP_TIMEOUT seconds.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 import msgspec
@@ -16,8 +17,9 @@ from prefect_otel_status.model import Run, StageEnd, StageStart, Status
 from prefect_otel_status.sanitize import json_value
 
 PAYLOAD_VERSION = 1
-SIZE_LIMIT = 200_000
-"""Bytes of an event's payload. A stock subscriber is cut off above 1 MiB; 256 kB is safe."""
+SIZE_LIMIT = 120_000
+"""Bytes of an event's statuses, and of its stages: together below 256 kB, which is safe. A stock
+subscriber is cut off above 1 MiB."""
 
 _VALUES_LIMIT = 50_000
 """Bytes of one status's attributes in an event."""
@@ -110,10 +112,11 @@ class PrefectEventSink:
     def _send(self, pending: _Pending) -> None:
         payloads, pending.payloads = pending.payloads, []
         stages, pending.stages = pending.stages, []
-        for chunk in _chunks(payloads) if payloads else ([],) if stages else ():
-            body: dict[str, Any] = {"version": PAYLOAD_VERSION, "statuses": chunk}
-            if stages:
-                body["stages"], stages = stages, []
+        told = zip_longest(_chunks(payloads), _chunks(stages), fillvalue=())
+        for statuses, of_stages in told:
+            body: dict[str, Any] = {"version": PAYLOAD_VERSION, "statuses": list(statuses)}
+            if of_stages:
+                body["stages"] = list(of_stages)
             # A copy, because a context can be entered by one thread at a time.
             pending.context.copy().run(self._emit, pending.run, body)
 

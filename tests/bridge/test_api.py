@@ -22,6 +22,9 @@ from prefect_otel_status.bridge.times import iso, nanoseconds
 from tests.support.records import NOW, SECOND
 from tests.support.server import prefect_server
 
+# A connection that the server closes just then would fail a test for nothing.
+ONE_REQUEST_A_CONNECTION = httpx.Limits(max_keepalive_connections=0)
+
 PAST = "2024-02-03T04:05:06.000000Z"
 DAY = 86_400 * SECOND
 
@@ -46,7 +49,9 @@ def address(home: Path) -> Iterator[str]:
 @pytest.fixture
 async def client(address: str) -> AsyncIterator[httpx.AsyncClient]:
     """Writes to the real server, as the bridge never does."""
-    async with httpx.AsyncClient(base_url=address, timeout=60) as client:
+    async with httpx.AsyncClient(
+        base_url=address, timeout=60, limits=ONE_REQUEST_A_CONNECTION
+    ) as client:
         yield client
 
 

@@ -255,7 +255,8 @@ async def test_a_bridge_works_until_it_is_stopped_and_stops_in_order(parts: Part
         assert await parts.holder() == "us"
         assert not task.done()
     assert not parts.bridge.working
-    assert parts.sink.drained == [daemon_module.DRAIN]
+    (given,) = parts.sink.drained  # what the end of the parts has left of it
+    assert 0 < given <= daemon_module.DRAIN
     assert await parts.holder() == ""
     assert parts.server.closed == 1
 
@@ -318,7 +319,8 @@ async def test_a_part_that_does_not_end_is_cut_off(
     parts.stream.deaf = True
     async with parts.running():
         await eventually(lambda: parts.bridge.working)
-    assert parts.sink.drained == [0.05]
+    (given,) = parts.sink.drained
+    assert 0 < given <= 0.05 / 2
     assert await parts.holder() == ""
 
 
