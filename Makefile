@@ -38,8 +38,12 @@ check: $(STAMP) ## Lint, types, import direction, dependencies, generated files
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/prefect-otel-status lint examples
 
-bench: $(STAMP) ## Measure the cost of a status against the same calls by hand
+bench: $(STAMP) ## Measure a status, and the bridge, each against what it is compared with
 	$(BIN)/python -m benchmarks.status_cost
+	$(BIN)/python -m benchmarks.metrics_cost
+	$(BIN)/python -m benchmarks.bridge_throughput
+	$(BIN)/python -m benchmarks.bridge_million
+	$(BIN)/python -m benchmarks.bridge_server_cost
 
 docs: $(STAMP) ## Generate the reference pages
 	$(BIN)/python docs/generate.py
