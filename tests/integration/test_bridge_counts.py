@@ -12,7 +12,7 @@ from tests.support.bridge import Bridge, Samples, bridge, total
 from tests.support.making import FAILED, Maker, maker
 from tests.support.prometheus import Prometheus, Sample, prometheus
 from tests.support.receiver import Received, attributes_of
-from tests.support.server import wait_for
+from tests.support.server import prefect_server, wait_for
 
 pytestmark = pytest.mark.server
 
@@ -33,10 +33,20 @@ def runs(prefect_api: str) -> Iterator[Maker]:
         yield made
 
 
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Maker]:
+    """On a server of its own: where all events are counted, none may be another test's."""
+    home = tmp_path / "prefect"
+    home.mkdir()
+    with prefect_server(home) as address, maker(address) as made:
+        yield made
+
+
 def test_a_burst_is_counted_whole_and_what_the_websocket_dropped_is_said(
-    otlp_env: dict[str, str], runs: Maker, tmp_path: Path
+    otlp_env: dict[str, str], alone: Maker, tmp_path: Path
 ) -> None:
-    with bridge(otlp_env, tmp_path) as running:
+    runs, env = alone, {**otlp_env, "PREFECT_API_URL": str(alone.client.base_url).rstrip("/")}
+    with bridge(env, tmp_path) as running:
         running.wait_ready()
         run_id = runs.begin()
         wait_for(lambda: running.run(run_id).get("state_type") == "RUNNING", what="the run")
