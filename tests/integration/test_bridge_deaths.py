@@ -31,7 +31,8 @@ from tests.support.records import ManualClock
 from tests.support.server import environment, wait_for
 from tests.support.traces import Drawn, backwards, doubled, lost, of_receiver, runs_of, tree
 
-pytestmark = pytest.mark.server
+# Each waits for several real processes, on machines that have other things to do.
+pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
 
 SECOND = 1_000_000_000
 HOUR = timedelta(hours=1)

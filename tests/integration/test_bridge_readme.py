@@ -15,7 +15,8 @@ from tests.conftest import ROOT, run_flow
 from tests.support.processes import beside
 from tests.support.server import free_port, wait_for
 
-pytestmark = pytest.mark.server
+# Each waits for several real processes, on machines that have other things to do.
+pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
 
 SECTION = "## Every run, without touching your flows"
 

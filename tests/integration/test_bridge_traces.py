@@ -16,7 +16,8 @@ from tests.support.receiver import Received, otlp_receiver
 from tests.support.server import environment, wait_for
 from tests.support.traces import Drawn, backwards, doubled, lost, of_receiver, runs_of, tree
 
-pytestmark = pytest.mark.server
+# Each waits for several real processes, on machines that have other things to do.
+pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
 
 RUNS = 4
 

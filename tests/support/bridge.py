@@ -137,7 +137,7 @@ class Bridge:
         """Until it says that another bridge works on its store."""
         self._wait_for(self._is_waiting, timeout=timeout, what="a bridge that waits")
 
-    def wait_until_settled(self, run_ids: Iterable[str], *, timeout: float = 60) -> None:
+    def wait_until_settled(self, run_ids: Iterable[str], *, timeout: float = 120) -> None:
         """Until all of RUN_IDS are settled: their spans frozen, their counters stepped."""
         left = list(run_ids)
 
@@ -149,7 +149,7 @@ class Bridge:
         self._wait_for(settled, timeout=timeout, what="all runs settled")
 
     def wait_for_total(
-        self, value: float, name: str, *, timeout: float = 30, **labels: str
+        self, value: float, name: str, *, timeout: float = 90, **labels: str
     ) -> None:
         """Until the samples NAME with LABELS add up to VALUE, no more and no less."""
         last: list[float] = []
