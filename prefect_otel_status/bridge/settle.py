@@ -115,10 +115,12 @@ class Settler:
         tasks = await self._api.task_runs_of(flows) if flows else []
         tasks += await self._api.task_runs_by_id(free) if free else []
         states = await self._each(list(seen.items()), self._states_of)
-        events = await self._each(rows, self._events_of)
+        known = await self._core.store.read(lambda connection: _known(connection, rows))
+        unread = [row for row in rows if _needs_events(row, seen.get(row.id), tasks, known)]
+        events = await self._each(unread, self._events_of)
         found += [o for batch in (*states, *events) for o in batch]
-        known = {row.id: row.seen for row in rows} | seen
-        return found + await self._task_observations(tasks, found, known)
+        of_runs = {row.id: row.seen for row in rows} | seen
+        return found + await self._task_observations(tasks, found, of_runs, known)
 
     async def _states_of(self, item: tuple[str, Seen]) -> list[Observation]:
         run_id, seen = item
@@ -133,10 +135,13 @@ class Settler:
         return found
 
     async def _task_observations(
-        self, tasks: Sequence[TaskRun], read: Sequence[Observation], seen: Mapping[str, Seen]
+        self,
+        tasks: Sequence[TaskRun],
+        read: Sequence[Observation],
+        seen: Mapping[str, Seen],
+        known: dict[str, set[str]],
     ) -> list[Observation]:
-        """What TASKS say; all states of those whose events are not complete."""
-        known: dict[str, set[str]] = {}
+        """What TASKS say; all states of those that are not complete in KNOWN and READ."""
         for observation in read:
             state_id = getattr(observation.what, "id", "")
             known.setdefault(observation.subject_id, set()).add(state_id)
@@ -224,6 +229,38 @@ class Settler:
             OutboxItem("traces", span.terminal, now, span.name, otlp.encode_span(span, resource))
             for span in spans
         ]
+
+
+def _known(connection: Connection, rows: Sequence[RunRow]) -> dict[str, set[str]]:
+    """The keys of the facts that are kept of ROWS, by subject: those of states are their ids."""
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        for subject_id, key in ledger.load_fact_keys(connection, row.id):
+            found.setdefault(subject_id, set()).add(key)
+    return found
+
+
+def _needs_events(
+    row: RunRow, seen: Seen | None, tasks: Sequence[TaskRun], known: Mapping[str, set[str]]
+) -> bool:
+    """Whether the own events of ROW may say what is not known yet. They are the dearest to read.
+
+    Not those of a run whose process made no spans, and so said no statuses, and
+    of whose tasks all states have come already.
+    """
+    if row.kind == TASK or row.inferred or row.closings:
+        return True
+    mine = [task for task in tasks if task.flow_run_id == row.id]
+    if (seen or row.seen).traceparent or row.traceparent or any(map(_is_instrumented, mine)):
+        return True
+    subjects = (row.id, *(task.id for task in mine))
+    if any(key.startswith(("said:", "stage:")) for s in subjects for key in known.get(s, ())):
+        return True
+    return not all(_is_complete(task, known.get(task.id, set())) for task in mine)
+
+
+def _is_instrumented(task: TaskRun) -> bool:
+    return bool((task.labels or {}).get(signals.TRACEPARENT_LABEL))
 
 
 def _is_complete(task: TaskRun, known: set[str]) -> bool:

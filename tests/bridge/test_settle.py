@@ -205,6 +205,21 @@ async def test_states_of_tasks_whose_events_are_complete_are_not_read(core: Core
     assert [settling.api.calls[name] for name in names] == [1, 1, 1, 1, 0]
 
 
+@pytest.mark.parametrize(
+    ("name", "reads"), [("success.plain", 0), ("success.ours", 1), ("success.foreign", 1)]
+)
+async def test_events_that_have_come_are_read_again_only_where_statuses_may_be_missing(
+    core: Core, name: str, reads: int
+) -> None:
+    settling = Settling(core, name)
+    await settling.read_runs()
+    await settling.read_events()
+    before = settling.api.calls["events_of"]
+    await settling.settle()
+    assert settling.api.calls["events_of"] - before == reads
+    assert ids(await settling.spans()) == (await of_everything(name)).spans.keys()
+
+
 async def test_states_are_read_of_the_tasks_whose_events_are_not_complete(
     core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
