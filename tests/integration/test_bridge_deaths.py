@@ -202,14 +202,20 @@ def _find(api: str, run_id: str, name: str, event_id: str = "") -> list[Any]:
     return [event for event in events if event_id in ("", event["id"])]
 
 
+def _has_told_of_a_stage(api: str, run_id: str) -> bool:
+    told = _find(api, run_id, signals.PREFECT_EVENT)
+    return any(event["payload"].get("stages") for event in told)
+
+
 async def test_a_run_whose_runner_died_too_is_inferred_and_a_revival_corrects_it(
     otlp_env: dict[str, str], received: Received, prefect_api: str, tmp_path: Path
 ) -> None:
     done = run_flow("bridge_tree.py", "killed", env=otlp_env, check=False)
     assert done.returncode == -9
     run_id = done.stdout.split()[-1]
-    for name in ("prefect.flow-run.heartbeat", signals.PREFECT_EVENT):
-        wait_for(partial(_find, prefect_api, run_id, name), what=name)
+    wait_for(partial(_find, prefect_api, run_id, "prefect.flow-run.heartbeat"), what="a heartbeat")
+    # The server writes events in batches: the one with the stage may be in a later one.
+    wait_for(partial(_has_told_of_a_stage, prefect_api, run_id), what="the stage")
     clock = ManualClock(_now())
     async with _daemon(prefect_api, received, tmp_path / "bridge", clock) as one:
         await _pass(one)
