@@ -67,7 +67,7 @@ class Stream:
             await deliver(self.events)
             self.events = []
         while self.deaf:
-            await asyncio.sleep(3600)
+            await asyncio.Event().wait()  # until it is cut off
         await stop.wait()
 
 
@@ -227,7 +227,7 @@ async def test_once_does_nothing_while_another_works(parts: Parts, other: Store)
     assert await parts.holder() == "other"
 
 
-@pytest.mark.parametrize("call", ["deployments", "active_runs", "events_of"])
+@pytest.mark.parametrize("call", ["deployments", "active_runs", "flow_states"])
 @pytest.mark.parametrize(
     "error", [ServerUnavailable("away"), Unauthorized("no"), RequestRefused("no", status=404)]
 )

@@ -102,7 +102,7 @@ def custom_names():
 @task(**task_hooks(), timeout_seconds=0.5)
 def slow():
     status("This takes long")
-    time.sleep(3)
+    time.sleep(3)  # longer than its timeout: that is what is recorded
 
 
 @flow(**flow_hooks())
@@ -116,7 +116,7 @@ def timed_out_flow():
     load(12)
     with stage("evaluate"):
         for _ in range(100):
-            time.sleep(0.1)
+            time.sleep(0.1)  # until its timeout ends it
 
 
 if __name__ == "__main__":
