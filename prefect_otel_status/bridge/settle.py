@@ -20,6 +20,7 @@ from prefect_otel_status.bridge.history import history_of
 from prefect_otel_status.bridge.ingest import RECONCILE
 from prefect_otel_status.bridge.outbox import OutboxItem
 from prefect_otel_status.bridge.parse import Parser
+from prefect_otel_status.bridge.project import is_final
 from prefect_otel_status.bridge.records import (
     ACTIVE,
     ENDED,
@@ -143,8 +144,8 @@ class Settler:
     ) -> list[Observation]:
         """What TASKS say; all states of those that are not complete in KNOWN and READ."""
         for observation in read:
-            state_id = getattr(observation.what, "id", "")
-            known.setdefault(observation.subject_id, set()).add(state_id)
+            if state_id := getattr(observation.what, "id", ""):
+                known.setdefault(observation.subject_id, set()).add(state_id)
         lacking = [task for task in tasks if not _is_complete(task, known.get(task.id, set()))]
         pairs = [(task, seen.get(task.flow_run_id or "", _NOTHING)) for task in lacking]
         states = await self._each(pairs, self._task_states)
@@ -256,7 +257,10 @@ def _needs_events(
     subjects = (row.id, *(task.id for task in mine))
     if any(key.startswith(("said:", "stage:")) for s in subjects for key in known.get(s, ())):
         return True
-    return not all(_is_complete(task, known.get(task.id, set())) for task in mine)
+    # How often a retried task waited, its row does not say.
+    return not all(
+        task.run_count <= 1 and _is_complete(task, known.get(task.id, set())) for task in mine
+    )
 
 
 def _is_instrumented(task: TaskRun) -> bool:
@@ -264,9 +268,14 @@ def _is_instrumented(task: TaskRun) -> bool:
 
 
 def _is_complete(task: TaskRun, known: set[str]) -> bool:
-    """Whether the events of TASK have been read: its state is among them, and each execution."""
+    """Whether all states of TASK are KNOWN: the one it is in, and as many as it must have had.
+
+    That is one before it ran, one for each execution, and a final one. A task
+    that waited before it was retried has more; the caller sees to those.
+    """
     if task.state is None or (
         task.state.state_details and task.state.state_details.child_flow_run_id
     ):
         return True  # it stands for a subflow, and has no events
-    return task.state.id in known and len(known) > task.run_count
+    had = 1 + task.run_count + is_final(task.state.type)
+    return task.state.id in known and sum(":" not in key for key in known) >= had
