@@ -39,14 +39,14 @@ In code they are options of `configure()`, without the prefix and in lower case:
 Where telemetry is sent to is said with the standard `OTEL_*` variables: see
 [OTLP to Jaeger](../how-to/otlp-to-jaeger.md).
 
-The *bridge*, which two of them mention, is a daemon that this release does not have. Leave
-`PREFECT_OTEL_STATUS_TRACE_ROOT` at `process`.
+The *bridge*, which some of them are for, is [a daemon beside the server](../how-to/bridge.md).
+Processes and bridge must be told the same `PREFECT_OTEL_STATUS_TRACE_ROOT`.
 """
 
 SIGNALS_TEXT = """
 Every name that is sent. Names of the CI/CD and GenAI conventions of OpenTelemetry stand where there
 is one, `prefect.*` is Prefect's own, and `prefect_status.*` is ours. The *bridge* that some of them
-mention is a daemon that this release does not have.
+mention is [a daemon beside the server](../how-to/bridge.md).
 """
 
 METRICS_TEXT = """
