@@ -370,6 +370,23 @@ LAST_SUCCESS = Metric(
     "End of the latest flow run that completed, in seconds since 1970.",
     bridge_only=True,
 )
+LAST_RUN = Metric(
+    "prefect.deployment.last_run.timestamp",
+    Kind.GAUGE,
+    "s",
+    (*_OF_RUN, RESULT),
+    "End of the latest flow run, in seconds since 1970, with its result. One series a deployment.",
+    bridge_only=True,
+)
+LAST_STATUS = Metric(
+    "prefect.deployment.last_status.timestamp",
+    Kind.GAUGE,
+    "s",
+    (*_OF_RUN, STAGE, LEVEL, TEMPLATE),
+    "Time of the latest status message, in seconds since 1970, with what it was. "
+    "One series a deployment.",
+    bridge_only=True,
+)
 EXPECTED_INTERVAL = Metric(
     "prefect.deployment.expected_interval",
     Kind.GAUGE,

@@ -1,0 +1,1 @@
+"""Dashboards, alert rules and configuration as code, made from `signals` alone."""
