@@ -109,6 +109,9 @@ class Settings(BaseSettings):
     allowed_hosts: Names = Field(
         (), description="Further names by which the bridge may be asked, such as a service's."
     )
+    jaeger_url: str = Field(
+        "", description="Where Jaeger's pages are; the bridge's pages then link to traces."
+    )
     backfill: str = Field(
         "24h", description="How far back the bridge reads at its first start: `90m`, `24h`, `7d`."
     )

@@ -35,6 +35,8 @@ PROMETHEUS_NAMES = {
     "prefect.deployment.oldest_active_start.timestamp": (
         "prefect_deployment_oldest_active_start_timestamp_seconds"
     ),
+    "prefect.deployment.last_run.timestamp": "prefect_deployment_last_run_timestamp_seconds",
+    "prefect.deployment.last_status.timestamp": "prefect_deployment_last_status_timestamp_seconds",
     "prefect.deployment.last_success.timestamp": (
         "prefect_deployment_last_success_timestamp_seconds"
     ),

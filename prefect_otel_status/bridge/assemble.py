@@ -30,6 +30,7 @@ from prefect_otel_status.bridge.senders.base import Kind, Outcome, Sender
 from prefect_otel_status.bridge.senders.folder import FolderSender
 from prefect_otel_status.bridge.server import PrefectServer, from_prefect_settings
 from prefect_otel_status.bridge.serving import Listen, hosts_of
+from prefect_otel_status.bridge.spans import UrlOf
 from prefect_otel_status.bridge.store import Store, open_store
 from prefect_otel_status.choice import GRPC
 from prefect_otel_status.settings import Settings, seconds_of
@@ -119,7 +120,16 @@ def app_of(one: Bridge, listen: Listen, settings: Settings) -> ASGIApp:
         deployments=one.deployments,
         run=one.one_run,
         allowed_hosts=hosts_of(listen) | set(settings.allowed_hosts),
+        links=partial(_links_of, one.url_of, settings.jaeger_url.rstrip("/")),
     )
+
+
+def _links_of(url_of: UrlOf, jaeger: str, run: Mapping[str, Any]) -> dict[str, str]:
+    """Where RUN can be seen elsewhere; nothing that a browser would run."""
+    found = {"Prefect": url_of("flow", run["id"]) or ""}
+    if jaeger:
+        found["Jaeger"] = f"{jaeger}/trace/{run['trace_id']}"
+    return {name: to for name, to in found.items() if to.startswith(("http://", "https://"))}
 
 
 def _core(store: Store, options: Options, clock: Callable[[], int], tally: Tally) -> Core:

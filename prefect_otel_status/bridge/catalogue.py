@@ -9,8 +9,10 @@ from sqlalchemy import Connection, delete, select
 
 from prefect_otel_status import signals
 from prefect_otel_status.bridge.ledger import dialect_insert
-from prefect_otel_status.bridge.records import RunRow
+from prefect_otel_status.bridge.records import RunRow, StatusFact
 from prefect_otel_status.bridge.tables import deployments, runs
+
+_replace = msgspec.structs.replace
 
 Key = tuple[str, str]
 """A flow's name and a deployment's; the latter is empty for runs without one."""
@@ -30,6 +32,11 @@ class Known(msgspec.Struct, frozen=True):
     last_result: str = ""
     last_run_id: str = ""
     last_ended: int = 0
+    said_at: int = 0
+    stage: str = ""
+    level: str = ""
+    template: str = ""
+    message: str = ""
 
     @property
     def key(self) -> Key:
@@ -72,7 +79,8 @@ class Catalogue:
         statement = statement.on_conflict_do_update(
             index_elements=["flow", "deployment"], set_=columns
         )
-        values = [msgspec.structs.asdict(known) for known in changed]
+        latest = {known.key: known for known in changed}
+        values = [msgspec.structs.asdict(known) for known in latest.values()]
         if values:
             connection.execute(statement, values)
 
@@ -98,7 +106,7 @@ def after_run(known: Known, row: RunRow, result: str | None) -> Known:
     if row.state_at < known.last_ended:
         return known
     bound = row.bound
-    known = msgspec.structs.replace(
+    known = _replace(
         known,
         environment=row.environment or known.environment,
         last_seen=max(known.last_seen, row.state_at),
@@ -108,11 +116,27 @@ def after_run(known: Known, row: RunRow, result: str | None) -> Known:
     )
     if result != "success":
         return known
-    return msgspec.structs.replace(
+    return _replace(
         known,
         last_success=row.state_at,
         model=str(bound.get(signals.MODEL_NAME.name) or known.model),
         version=str(bound.get(signals.MODEL_VERSION.name) or known.version),
+    )
+
+
+def after_status(known: Known, row: RunRow, status: StatusFact) -> Known:
+    """KNOWN after the run of ROW said STATUS: the environment, and the last words if later."""
+    if row.environment:
+        known = _replace(known, environment=row.environment)
+    if (status.at, status.message) <= (known.said_at, known.message):
+        return known
+    return _replace(
+        known,
+        said_at=status.at,
+        stage=status.stage,
+        level=status.level,
+        template=status.label,
+        message=status.message,
     )
 
 

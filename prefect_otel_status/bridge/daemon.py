@@ -65,6 +65,7 @@ class Bridge:
     ) -> None:
         self.core = core
         self.working = False
+        self.url_of = url_of
         self._connection = connection
         self._listener = listener
         self._exporters = exporters

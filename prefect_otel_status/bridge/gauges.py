@@ -123,6 +123,14 @@ def _of_deployments(known: Iterable[Any]) -> Gauges:
 
     return {
         signals.LAST_SUCCESS: of(lambda row: row.last_success / 1e9, _of_run),
+        signals.LAST_RUN: of(
+            lambda row: row.last_ended / 1e9 if row.last_result else 0.0,
+            lambda row: (*_of_run(row), line(row.last_result)),
+        ),
+        signals.LAST_STATUS: of(
+            lambda row: row.said_at / 1e9,
+            lambda row: (*_of_run(row), line(row.stage), line(row.level), line(row.template)),
+        ),
         signals.EXPECTED_INTERVAL: of(
             lambda row: max(0.0, float(row.interval)), lambda row: _of_run(row)[:2]
         ),

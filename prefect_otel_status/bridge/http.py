@@ -6,14 +6,14 @@ import asyncio
 import gzip
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -21,6 +21,8 @@ from prefect_otel_status.bridge.exposition import OPENMETRICS, TEXT
 from prefect_otel_status.bridge.guard import Guard, error_response, json_response
 from prefect_otel_status.bridge.health import Health, Limits, readiness
 from prefect_otel_status.failure import type_name
+from prefect_otel_status.web.deployment import deployment_page
+from prefect_otel_status.web.runbooks import runbook
 
 logger = logging.getLogger("prefect_otel_status.bridge")
 
@@ -34,10 +36,18 @@ _INDEX = """The bridge of prefect-otel-status.
 /readyz           200 while it does its work, and why not
 /api/deployments  the deployments and how they are
 /api/runs/{id}    a flow run
+/deployments      a deployment: ?flow=NAME&deployment=NAME
+/runbooks/{name}  what to do about an alert
 """
 _MEDIA_TYPE = "application/openmetrics-text"
 _WORTH_A_THREAD = 100_000
 """Bytes that take so long to compress that the event loop should not wait."""
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
+"""A page loads nothing and runs nothing; its own style stands in it."""
+
+LinksOf = Callable[[Mapping[str, Any]], Mapping[str, str]]
+"""The addresses at which a run can be seen elsewhere, by what is there."""
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -55,11 +65,12 @@ def make_app(
     deployments: Callable[[], Awaitable[Sequence[Any]]],
     run: Callable[[str], Awaitable[Any | None]],
     allowed_hosts: Collection[str],
+    links: LinksOf = lambda run: {},
     limits: Limits | None = None,
     clock: Callable[[], int] = time.time_ns,
 ) -> ASGIApp:
     """The application. Only requests whose `Host` is among ALLOWED_HOSTS are answered."""
-    pages = _Pages(metrics, health, deployments, run, limits or Limits(), clock)
+    pages = _Pages(metrics, health, deployments, run, links, limits or Limits(), clock)
     routes = {
         "/": pages.index,
         "/metrics": pages.metrics,
@@ -67,6 +78,8 @@ def make_app(
         "/readyz": pages.readyz,
         "/api/deployments": pages.deployments,
         "/api/runs/{id}": pages.run,
+        "/deployments": pages.deployment,
+        "/runbooks/{name}": pages.runbook,
     }
     app = Starlette(
         routes=[Route(path, _guarded(page), methods=["GET"]) for path, page in routes.items()],
@@ -85,6 +98,7 @@ class _Pages:
         health: Callable[[], Health],
         deployments: Callable[[], Awaitable[Sequence[Any]]],
         run: Callable[[str], Awaitable[Any | None]],
+        links: LinksOf,
         limits: Limits,
         clock: Callable[[], int],
     ) -> None:
@@ -92,6 +106,7 @@ class _Pages:
         self._health = health
         self._deployments = deployments
         self._run = run
+        self._links = links
         self._limits = limits
         self._clock = clock
 
@@ -127,6 +142,23 @@ class _Pages:
             return error_response(400, "The id of a run is a UUID.")
         found = await self._run(run_id)
         return error_response(404, f"No run {run_id}.") if found is None else json_response(found)
+
+    async def deployment(self, request: Request) -> Response:
+        wanted = {name: request.query_params.get(name) or None for name in ("flow", "deployment")}
+        found = [d for d in await self._deployments() if wanted.items() <= d.items()]
+        if not found:
+            return error_response(404, "No such deployment; `/api/deployments` names them.")
+        run_id = found[0].get("last_run_id")
+        last_run = await self._run(run_id) if run_id else None
+        links = self._links(last_run) if last_run else {}
+        page = deployment_page(found[0], last_run=last_run, links=links, now_ns=self._clock())
+        return HTMLResponse(page, headers={"Content-Security-Policy": POLICY})
+
+    async def runbook(self, request: Request) -> Response:
+        found = runbook(request.path_params["name"])
+        if found is None:
+            return error_response(404, "There is no runbook of that name.")
+        return PlainTextResponse(found, media_type="text/markdown")
 
 
 def qualities(header: str) -> dict[str, float]:

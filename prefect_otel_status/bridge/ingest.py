@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from prefect_otel_status import signals
 from prefect_otel_status.bridge import ledger
-from prefect_otel_status.bridge.catalogue import Catalogue, Known
+from prefect_otel_status.bridge.catalogue import Catalogue, Known, after_status
 from prefect_otel_status.bridge.project import merge, steps, time_of
 from prefect_otel_status.bridge.records import (
     ACTIVE,
@@ -86,7 +86,7 @@ def _apply(
     )
     if isinstance(observation.what, StatusFact):
         found.said.append((row, observation))
-        _learn_environment(found, row, catalogue)
+        _learn(found, row, observation.what, catalogue)
     return row
 
 
@@ -95,10 +95,12 @@ def _trace_of(row: RunRow) -> str:
     return hex_trace_id(span.trace_id) if span and span.sampled else ""
 
 
-def _learn_environment(found: Ingested, row: RunRow, catalogue: Catalogue) -> None:
+def _learn(found: Ingested, row: RunRow, status: StatusFact, catalogue: Catalogue) -> None:
+    if not row.flow_name:
+        return  # nobody knows yet whose words these are
     known = catalogue.get((row.flow_name, row.deployment_name))
-    if row.environment and row.environment != known.environment:
-        changed = msgspec.structs.replace(known, environment=row.environment)
+    changed = after_status(known, row, status)
+    if changed != known:
         found.known.append(changed)
         # Within the transaction too: the steps that follow are of this environment.
         catalogue.adopt([changed])

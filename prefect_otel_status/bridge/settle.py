@@ -219,7 +219,8 @@ class Settler:
         if row.kind == TASK:
             return
         before = self._core.catalogue.get((row.flow_name, row.deployment_name))
-        known: Known = after_run(before, row, result_of(row.state_type, row.state_name))
+        result = result_of(row.state_type, row.state_name) or ("error" if row.inferred else None)
+        known: Known = after_run(before, row, result)
         if known != before:
             self._core.catalogue.write(connection, [known])
             self._core.catalogue.adopt([known])

@@ -195,7 +195,15 @@ def migrate(connection: Connection, version: int) -> None:
         write_meta(connection, "schema", str(step + 1))
 
 
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {}
+def _with_last_statuses(connection: Connection) -> None:
+    """Version 2: a deployment keeps the last status that its runs said."""
+    for column in ("said_at BIGINT NOT NULL DEFAULT 0", *_TEXTS):
+        connection.execute(text(f"ALTER TABLE deployments ADD COLUMN {column}"))
+
+
+_TEXTS = [f"{name} TEXT NOT NULL DEFAULT ''" for name in ("stage", "level", "template", "message")]
+
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _with_last_statuses}
 """What leads from a version of the schema to the next."""
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 metadata = MetaData()
 
@@ -100,6 +100,11 @@ deployments = Table(
     Column("last_result", String(16), nullable=False),
     Column("last_run_id", String(36), nullable=False),
     Column("last_ended", BigInteger, nullable=False),
+    Column("said_at", BigInteger, nullable=False, server_default="0"),
+    Column("stage", Text, nullable=False, server_default=""),
+    Column("level", Text, nullable=False, server_default=""),
+    Column("template", Text, nullable=False, server_default=""),
+    Column("message", Text, nullable=False, server_default=""),
 )
 """What is known of each deployment beyond its runs."""
 

@@ -15,7 +15,7 @@ from prefect_otel_status.bridge.records import ACTIVE, RunRow, StateFact, Status
 from prefect_otel_status.bridge.tables import runs
 from prefect_otel_status.bridge.times import iso
 from prefect_otel_status.ids import hex_trace_id
-from prefect_otel_status.model import result_of
+from prefect_otel_status.model import ERROR_RESULTS, result_of
 
 
 def deployments(connection: Connection, catalogue: Catalogue) -> list[dict[str, Any]]:
@@ -40,14 +40,25 @@ def _deployment(known: Known, active: int, said_at: int) -> dict[str, Any]:
         "environment": known.environment or None,
         "model": known.model or None,
         "version": known.version or None,
+        "health": _health(known.last_result),
         "active_runs": active,
-        "last_status_at": _time(said_at),
+        "last_status": known.message or None,
+        "last_status_at": _time(max(said_at, known.said_at)),
+        "last_status_stage": known.stage or None,
+        "last_status_level": known.level or None,
         "last_result": known.last_result or None,
         "last_run_id": known.last_run_id or None,
         "last_ended_at": _time(known.last_ended),
         "last_success_at": _time(known.last_success),
         "expected_interval_seconds": known.interval or None,
     }
+
+
+def _health(last_result: str) -> str:
+    """`healthy`, `failing` or `unknown`: what the latest run that ended says."""
+    if last_result in ERROR_RESULTS:
+        return "failing"
+    return "healthy" if last_result == "success" else "unknown"
 
 
 def run(connection: Connection, run_id: str) -> dict[str, Any] | None:

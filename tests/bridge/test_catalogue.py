@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from prefect_otel_status.bridge import ledger, tables
-from prefect_otel_status.bridge.catalogue import Catalogue, Known, after_run, stale
-from prefect_otel_status.bridge.records import RunRow
+from prefect_otel_status.bridge.catalogue import Catalogue, Known, after_run, after_status, stale
+from prefect_otel_status.bridge.records import RunRow, StatusFact
 from prefect_otel_status.bridge.store import Store
 from tests.support.core import rows_of
 
@@ -134,3 +134,29 @@ def test_an_older_run_changes_nothing() -> None:
 def test_a_deployment_that_was_seen_later_stays_so() -> None:
     known = changed(last_seen=50)
     assert after_run(known, row(), "failure").last_seen == 50
+
+
+# --- what a status tells -----------------------------------------------------------
+
+
+def said(at: int, message: str = "Scored bert", **rest: object) -> StatusFact:
+    status = StatusFact(at=at, message=message, template="Scored {model}", sequence=1)
+    return msgspec.structs.replace(status, **rest)
+
+
+def test_the_last_words_are_those_of_the_latest_status() -> None:
+    status = said(30, stage="evaluate", level="warning")
+    words = {"stage": "evaluate", "level": "warning", "template": "Scored {model}"}
+    heard = changed(said_at=30, message="Scored bert", **words)
+    assert after_status(KNOWN, row(), status) == heard
+    assert after_status(heard, row(), said(29, "Before")) == heard
+    assert after_status(heard, row(), status) == heard
+
+
+def test_an_event_name_stands_for_the_template() -> None:
+    assert after_status(KNOWN, row(), said(30, event="scored")).template == "scored"
+
+
+def test_a_status_tells_the_environment_whenever_it_was() -> None:
+    heard = changed(said_at=30, message="Scored bert", environment="staging")
+    assert after_status(heard, row(environment="live"), said(1)).environment == "live"

@@ -13,6 +13,7 @@ from prefect_otel_status import signals
 from prefect_otel_status.bridge.exposition import Family
 from prefect_otel_status.bridge.gauges import families, read_gauges
 from prefect_otel_status.bridge.tables import deployments, metadata, outbox, runs
+from prefect_otel_status.sanitize import line
 from prefect_otel_status.signals import Metric
 
 SECOND = 10**9
@@ -146,6 +147,18 @@ def test_deployments_tell_what_is_known_of_them(conn: Connection) -> None:
             (*PROD, "bert", "2"): 1.0,
             ("deploy", "a", "", "bert", ""): 1.0,
         },
+    }
+
+
+def test_a_deployment_tells_its_last_run_and_its_last_status(conn: Connection) -> None:
+    add_deployment(conn, last_ended=7 * SECOND, last_result="failure")
+    add_deployment(conn, deployment="a", last_ended=8 * SECOND)  # it ended with no result
+    said = {"stage": "evaluate", "level": "error", "template": "Scored\n{model}"}
+    add_deployment(conn, deployment="b", said_at=9 * SECOND, message="Scored bert", **said)
+    found = read(conn)
+    assert found[signals.LAST_RUN] == {(*PROD, "failure"): 7.0}
+    assert found[signals.LAST_STATUS] == {
+        ("deploy", "b", "live", "evaluate", "error", line("Scored\n{model}")): 9.0
     }
 
 

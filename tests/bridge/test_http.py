@@ -6,6 +6,7 @@ import gzip
 import json
 import logging
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,6 +22,18 @@ PROMETHEUS = (
     "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
     "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 )
+
+
+AT = "1969-12-31T23:56:41Z"
+ASKED = "?flow=deploy&deployment=prod"
+DEPLOYMENT = {
+    **{"flow": "deploy", "deployment": "prod", "environment": "live", "health": "failing"},
+    **{"model": "bert", "version": "3", "active_runs": 1, "expected_interval_seconds": None},
+    **{"last_status": "Rolled back", "last_status_at": AT, "last_status_stage": "rollback"},
+    **{"last_status_level": "error", "last_result": "failure", "last_run_id": RUN},
+    **{"last_ended_at": AT, "last_success_at": None},
+}
+LAST_RUN = {"trace_id": "0af7651916cd43dd8448eb211c80319c", "last_status": "Rolled back"}
 
 
 class Bridge:
@@ -39,11 +52,11 @@ class Bridge:
 
     async def deployments(self) -> list[dict[str, Any]]:
         self._check()
-        return [{"flow": "deploy", "deployment": "prod"}]
+        return [DEPLOYMENT]
 
     async def run(self, run_id: str) -> dict[str, Any] | None:
         self._check()
-        return {"id": run_id} if run_id == RUN else None
+        return {"id": run_id, **LAST_RUN} if run_id == RUN else None
 
     def _check(self) -> None:
         if self.broken:
@@ -63,6 +76,7 @@ async def client(bridge: Bridge) -> AsyncIterator[httpx.AsyncClient]:
         deployments=bridge.deployments,
         run=bridge.run,
         allowed_hosts=["localhost", "::1", "Bridge.example"],
+        links=lambda run: {"Prefect": f"http://prefect.example/{run['id']}"},
         clock=lambda: 10**9,
     )
     transport = httpx.ASGITransport(app)
@@ -148,10 +162,10 @@ async def test_health_and_readiness(client: httpx.AsyncClient, bridge: Bridge) -
 
 async def test_deployments_and_runs(client: httpx.AsyncClient) -> None:
     deployments = await client.get("/api/deployments")
-    assert deployments.json() == [{"flow": "deploy", "deployment": "prod"}]
+    assert deployments.json() == [DEPLOYMENT]
     assert deployments.headers["content-type"] == "application/json"
     for written in (RUN, RUN.upper(), RUN.replace("-", "")):
-        assert (await client.get(f"/api/runs/{written}")).json() == {"id": RUN}
+        assert (await client.get(f"/api/runs/{written}")).json() == {"id": RUN, **LAST_RUN}
 
 
 @pytest.mark.parametrize(
@@ -241,9 +255,34 @@ async def test_every_host_can_be_allowed_and_two_never_are(bridge: Bridge) -> No
 async def test_the_index_names_every_page(client: httpx.AsyncClient) -> None:
     index = (await client.get("/")).text
     named = [line.split()[0] for line in index.splitlines() if line.startswith("/")]
-    assert named == ["/metrics", "/healthz", "/readyz", "/api/deployments", "/api/runs/{id}"]
+    pages = ["/metrics", "/healthz", "/readyz", "/api/deployments", "/api/runs/{id}"]
+    assert named == [*pages, "/deployments", "/runbooks/{name}"]
+    filled = {"{id}": RUN, "{name}": "DeploymentFailing", "/deployments": "/deployments" + ASKED}
     for path in named:
-        assert (await client.get(path.replace("{id}", RUN))).status_code in (200, 503)
+        for name, value in filled.items():
+            path = value if path == name else path.replace(name, value) if "{" in name else path
+        assert (await client.get(path)).status_code in (200, 503)
+
+
+async def test_a_deployment_has_a_page_that_leads_to_its_last_run(
+    client: httpx.AsyncClient,
+) -> None:
+    answer = await client.get("/deployments" + ASKED)
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.headers["content-security-policy"].startswith("default-src 'none';")
+    for part in ("Failing", "Rolled back", f"http://prefect.example/{RUN}", "3 minutes ago"):
+        assert part in answer.text
+    assert (await client.get("/deployments?flow=deploy")).status_code == 404
+    assert (await client.get("/deployments")).status_code == 404
+
+
+async def test_a_runbook_is_the_page_of_the_docs(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/runbooks/DeploymentFailing")
+    assert answer.headers["content-type"] == "text/markdown; charset=utf-8"
+    page = Path(__file__).parents[2] / "docs" / "runbooks" / "DeploymentFailing.md"
+    assert answer.text == page.read_text(encoding="utf-8")
+    for name in ("Nothing", "deployment", "..%2FREADME", "%2e%2e%2fsignals"):
+        assert (await client.get(f"/runbooks/{name}")).status_code == 404
 
 
 def test_qualities_are_the_highest_of_each_value() -> None:

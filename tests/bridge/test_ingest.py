@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from prefect_otel_status import signals
@@ -203,6 +204,7 @@ async def test_a_run_without_a_sampled_span_leaves_none(store: Store, label: str
 # --- environments ---------------------------------------------------------------------
 
 
+WORDS: dict[str, Any] = {"level": "info", "template": "a", "message": "a"}
 BOUND = {signals.ENVIRONMENT.name: "production"}
 
 
@@ -215,7 +217,7 @@ async def test_an_environment_that_is_said_is_learned_for_what_follows(store: St
         state("RUNNING", NOW + 2),
         catalogue=catalogue,
     )
-    known = Known("train", "prod", environment="production")
+    known = Known("train", "prod", environment="production", said_at=NOW + 1, **WORDS)
     assert (found.known, catalogue.all()) == ([known], [known])
     assert [(row.flow, row.environment) for row in await rows_of(store, tables.deployments)] == [
         ("train", "production")
@@ -229,15 +231,16 @@ async def test_an_environment_that_is_said_is_learned_for_what_follows(store: St
     assert found.known == []
 
 
-async def test_an_environment_that_is_known_is_not_written_again(store: Store) -> None:
+async def test_what_is_known_is_not_written_again(store: Store) -> None:
     catalogue = Catalogue()
-    catalogue.adopt([Known("train", "prod", environment="production", model="bert")])
+    known = Known("train", "prod", "production", "bert", said_at=NOW + 9, message="later")
+    catalogue.adopt([known])
     found = await take(store, said(bound=BOUND), catalogue=catalogue)
     assert found.known == []
     found = await take(
         store, said("b", NOW + 1, bound={signals.ENVIRONMENT.name: "staging"}), catalogue=catalogue
     )
-    assert found.known == [Known("train", "prod", environment="staging", model="bert")]
+    assert found.known == [msgspec.structs.replace(known, environment="staging")]
 
 
 async def test_what_was_said_is_told_with_its_run(store: Store) -> None:

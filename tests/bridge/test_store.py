@@ -13,18 +13,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import Connection, Table, insert, select, text
 from sqlalchemy.exc import OperationalError
 
 from prefect_otel_status.bridge import store as store_module
 from prefect_otel_status.bridge import tables
+from prefect_otel_status.bridge.catalogue import Catalogue, Known
 from prefect_otel_status.bridge.store import Store, open_store, read_meta, write_meta
 from prefect_otel_status.settings import ConfigurationError
 from tests.support.core import rows_of
 from tests.support.postgres import new_database
 from tests.support.server import free_port
 
+CURRENT = tables.SCHEMA_VERSION
 NOW = 1_700_000_000_000_000_000
 SECRET = "hunter22"
 ANY_ID = "8d0dd0b6-f4a1-4d33-8f5c-0b2b6e2a0001"
@@ -53,7 +56,7 @@ def mode_of(path: Path) -> int:
 
 async def test_a_new_store_knows_its_schema_and_when_it_was_made(database: str) -> None:
     store = await open_store(database, now=NOW)
-    assert await meta_of(store) == {"schema": "1", "created": str(NOW)}
+    assert await meta_of(store) == {"schema": str(CURRENT), "created": str(NOW)}
     await store.close()
 
 
@@ -62,7 +65,7 @@ async def test_a_store_that_is_opened_again_is_as_it_was(database: str) -> None:
     await first.run(insert_series)
     await first.close()
     again = await open_store(database, now=NOW + 1)
-    assert await meta_of(again) == {"schema": "1", "created": str(NOW)}
+    assert await meta_of(again) == {"schema": str(CURRENT), "created": str(NOW)}
     assert len(await rows_of(again, tables.series)) == 1
     await again.close()
 
@@ -160,7 +163,7 @@ async def test_a_store_of_a_later_release_is_refused(database: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         await open_store(database, now=NOW)
     assert str(refused.value) == (
-        "The store has schema 7, of a later release; this one knows 1. "
+        f"The store has schema 7, of a later release; this one knows {CURRENT}. "
         "Upgrade prefect-otel-status, or use another store."
     )
 
@@ -174,16 +177,44 @@ def adding(name: str) -> Callable[[Connection], None]:
     return work
 
 
+def as_in_version_1(connection: Connection) -> None:
+    """The store as it was before deployments kept their last status, with one in it."""
+    for column in ("said_at", "stage", "level", "template", "message"):
+        connection.execute(text(f"ALTER TABLE deployments DROP COLUMN {column}"))
+    connection.execute(
+        text("INSERT INTO deployments VALUES ('train', 'prod', 'live', '', '', 1, 2, 0, '', '', 3)")
+    )
+    write_meta(connection, "schema", "1")
+
+
+async def test_a_store_of_version_1_is_opened_with_what_it_knows(database: str) -> None:
+    store = await open_store(database, now=NOW)
+    await store.run(as_in_version_1)
+    await store.close()
+    store = await open_store(database, now=NOW)
+    catalogue = Catalogue()
+    await store.read(catalogue.load)
+    known = Known("train", "prod", "live", last_success=1, last_seen=2, last_ended=3)
+    assert catalogue.all() == [known]
+    said = msgspec.structs.replace(known, said_at=4, stage="a", level="b", template="c")
+    await store.run(lambda connection: catalogue.write(connection, [said]))
+    await store.read(catalogue.load)
+    assert catalogue.all() == [said]
+    await store.close()
+
+
 async def test_an_earlier_store_is_brought_up_to_date_step_by_step(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await (await open_store(database, now=NOW)).close()
-    monkeypatch.setattr(tables, "SCHEMA_VERSION", 3)
-    monkeypatch.setattr(store_module, "MIGRATIONS", {1: adding("second"), 2: adding("third")})
+    monkeypatch.setattr(tables, "SCHEMA_VERSION", CURRENT + 2)
+    monkeypatch.setattr(
+        store_module, "MIGRATIONS", {CURRENT: adding("second"), CURRENT + 1: adding("third")}
+    )
     for _ in range(2):  # once is enough
         store = await open_store(database, now=NOW)
-        assert await meta_of(store) == {"schema": "3", "created": str(NOW)}
-        for name, before in (("second", 1), ("third", 2)):
+        assert await meta_of(store) == {"schema": str(CURRENT + 2), "created": str(NOW)}
+        for name, before in (("second", CURRENT), ("third", CURRENT + 1)):
             query = text(f"SELECT n FROM {name}")
             found = await store.read(
                 lambda connection, q=query: connection.execute(q).scalars().all()
@@ -200,13 +231,15 @@ async def test_a_migration_that_fails_leaves_the_store_as_it_was(
     def broken(connection: Connection) -> None:
         raise ConfigurationError("cannot be done")
 
-    monkeypatch.setattr(tables, "SCHEMA_VERSION", 3)
-    monkeypatch.setattr(store_module, "MIGRATIONS", {1: adding("second"), 2: broken})
+    monkeypatch.setattr(tables, "SCHEMA_VERSION", CURRENT + 2)
+    monkeypatch.setattr(
+        store_module, "MIGRATIONS", {CURRENT: adding("second"), CURRENT + 1: broken}
+    )
     with pytest.raises(ConfigurationError, match="cannot be done"):
         await open_store(database, now=NOW)
-    monkeypatch.setattr(tables, "SCHEMA_VERSION", 1)
+    monkeypatch.setattr(tables, "SCHEMA_VERSION", CURRENT)
     store = await open_store(database, now=NOW)
-    assert await meta_of(store) == {"schema": "1", "created": str(NOW)}
+    assert await meta_of(store) == {"schema": str(CURRENT), "created": str(NOW)}
     with pytest.raises(Exception, match="second"):
         await store.read(lambda connection: connection.execute(text("SELECT n FROM second")))
     await store.close()
@@ -294,7 +327,7 @@ async def test_a_damaged_file_is_set_aside_and_a_new_one_begins(
         f"The store {path} is damaged. It was set aside as {aside}; a new one begins."
     ]
     assert aside.read_bytes() == broken
-    assert await meta_of(store) == {"schema": "1", "created": str(NOW)}
+    assert await meta_of(store) == {"schema": str(CURRENT), "created": str(NOW)}
     assert await rows_of(store, tables.series) == []
     assert mode_of(path) == 0o600
     await store.close()

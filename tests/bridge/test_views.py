@@ -59,7 +59,9 @@ async def test_a_deployment_is_shown_whole(store: Store) -> None:
     ]
     await save(store, *rows)
     known = Known(
-        "train", "prod", "production", "bert", "3", NOW, NOW, 60.0, "failure", "last", NOW + SECOND
+        *("train", "prod", "production", "bert", "3", NOW, NOW, 60.0),
+        *("failure", "last", NOW + SECOND, NOW - SECOND, "evaluate", "error", "Scored {model}"),
+        "Scored bert",
     )
     assert await deployments(store, known) == [
         {
@@ -68,8 +70,12 @@ async def test_a_deployment_is_shown_whole(store: Store) -> None:
             "environment": "production",
             "model": "bert",
             "version": "3",
+            "health": "failing",
             "active_runs": 2,
+            "last_status": "Scored bert",
             "last_status_at": AT,
+            "last_status_stage": "evaluate",
+            "last_status_level": "error",
             "last_result": "failure",
             "last_run_id": "last",
             "last_ended_at": LATER,
@@ -84,6 +90,7 @@ async def test_one_that_has_no_end_yet_is_shown_with_what_there_is(store: Store)
     (found,) = await deployments(store)
     assert found.pop("flow") == "train"
     assert found.pop("active_runs") == 1
+    assert found.pop("health") == "unknown"
     assert set(found.values()) == {None}
 
 
