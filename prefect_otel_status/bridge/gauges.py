@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import func, select
@@ -49,14 +50,21 @@ def families(gauges: Mapping[Metric, Iterable[tuple[Labels, float]]]) -> list[Fa
 
 
 def _of_active_runs(conn: Connection, known: Iterable[Any]) -> Gauges:
-    groups = conn.execute(_active_groups()).all()
+    environments = {(row.flow, row.deployment): row.environment for row in known}
+    groups = [_placed(row, environments) for row in conn.execute(_active_groups())]
     return {
         signals.RUN_ACTIVE: _active(groups, known),
         signals.RUNS_LATE: _late(groups, known),
         signals.OLDEST_ACTIVE_START: _least(groups, "started"),
         signals.LAST_MESSAGE: _least(groups, "said_at"),
-        signals.PROGRESS_RATIO: _progress(conn),
+        signals.PROGRESS_RATIO: _progress(conn, environments),
     }
+
+
+def _placed(row: Any, environments: Mapping[tuple[str, str], str]) -> Any:
+    """ROW with an environment: its own, or until it has bound one that of its deployment."""
+    found = row.environment or environments.get((row.flow, row.deployment), "")
+    return SimpleNamespace(**{**row._mapping, "environment": found})
 
 
 def _active_groups() -> Any:
@@ -103,7 +111,9 @@ def _least(groups: Iterable[Any], column: str) -> list[tuple[Labels, float]]:
     return list(found.items())
 
 
-def _progress(conn: Connection) -> list[tuple[Labels, float]]:
+def _progress(
+    conn: Connection, environments: Mapping[tuple[str, str], str]
+) -> list[tuple[Labels, float]]:
     c = runs.c
     spoken = (
         select(c.flow, c.deployment, c.environment, c.stage, c.progress)
@@ -111,7 +121,7 @@ def _progress(conn: Connection) -> list[tuple[Labels, float]]:
         .order_by(c.said_at, c.id)
     )
     # Who spoke last comes last, and stays.
-    rows = conn.execute(spoken).all()
+    rows = [_placed(row, environments) for row in conn.execute(spoken)]
     return list({(*_of_run(row), line(row.stage)): float(row.progress) for row in rows}.items())
 
 

@@ -108,6 +108,18 @@ def test_a_deployment_that_does_nothing_shows_0(conn: Connection) -> None:
     }
 
 
+def test_a_run_that_has_bound_no_environment_yet_is_in_that_of_its_deployment(
+    conn: Connection,
+) -> None:
+    add_deployment(conn)
+    add_run(conn, 1, environment="", state_name="Late", state_type="SCHEDULED")
+    add_run(conn, 2, environment="", deployment="other", started=SECOND)
+    found = read(conn)
+    assert found[signals.RUNS_LATE] == {PROD: 1.0, ("deploy", "other", ""): 0.0}
+    assert found[signals.RUN_ACTIVE][(*PROD, "pending")] == 1.0
+    assert found[signals.OLDEST_ACTIVE_START] == {("deploy", "other", ""): 1.0}
+
+
 def test_the_oldest_start_and_the_longest_silence_are_those_of_active_runs(
     conn: Connection,
 ) -> None:
