@@ -36,6 +36,7 @@ check: $(STAMP) ## Lint, types, import direction, dependencies, generated files
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/deptry .
 	$(BIN)/python docs/generate.py --check
+	$(BIN)/prefect-otel-status render --out dashboards --check
 	$(BIN)/prefect-otel-status lint examples
 
 bench: $(STAMP) ## Measure a status, and the bridge, each against what it is compared with
@@ -46,7 +47,8 @@ bench: $(STAMP) ## Measure a status, and the bridge, each against what it is com
 	$(BIN)/python -m benchmarks.bridge_latency
 	$(BIN)/python -m benchmarks.bridge_server_cost
 
-docs: $(STAMP) ## Generate the reference pages
+docs: $(STAMP) ## Generate the reference pages, dashboards, rules and the stack's configuration
+	$(BIN)/prefect-otel-status render --out dashboards
 	$(BIN)/python docs/generate.py
 
 lock: $(STAMP) ## Resolve the locked and the lowest dependencies anew

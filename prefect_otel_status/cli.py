@@ -122,6 +122,67 @@ class LogFormat(str, Enum):
 
 
 @app.command()
+def render(
+    *,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="The folder to write to.")
+    ] = Path("dashboards"),
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Write nothing; name what differs or is generated no more."),
+    ] = False,
+    grafana: Annotated[str, typer.Option(metavar="URL", help="Where Grafana is.")] = "",
+    prefect: Annotated[str, typer.Option(metavar="URL", help="Where Prefect's UI is.")] = "",
+    jaeger: Annotated[str, typer.Option(metavar="URL", help="Where Jaeger is.")] = "",
+    bridge: Annotated[str, typer.Option(metavar="URL", help="Where the bridge is.")] = "",
+    runbooks: Annotated[
+        str, typer.Option(metavar="URL", help="What an alert's name is put behind.")
+    ] = "",
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FLOW/DEPLOYMENT=RATIO",
+            help="The share of runs that should succeed, else 0.95. Can be repeated.",
+        ),
+    ] = None,
+) -> None:
+    """Write dashboards, alert rules and the configuration of the stack.
+
+    Links lead to this machine unless told otherwise. Exits with 1 where --check
+    finds a difference.
+
+    \b
+    Examples:
+      prefect-otel-status render --out dashboards
+      prefect-otel-status render --out dashboards --check
+      prefect-otel-status render --out mine --grafana https://grafana.example
+      prefect-otel-status render --out mine --objective deploy-model/prod=0.99
+    """
+    from prefect_otel_status.monitoring import command
+    from prefect_otel_status.monitoring.links import Links
+
+    given = {"grafana": grafana, "prefect": prefect, "jaeger": jaeger, "bridge": bridge}
+    given |= {"runbooks": runbooks}
+    links = Links(**{name: url.rstrip("/") for name, url in given.items() if url})
+    try:
+        objectives = dict(map(_objective, objective or ()))
+        code = command.render(out, check=check, links=links, objectives=objectives)
+    except (ValueError, OSError, command.CannotRender) as error:
+        _fail(str(error))
+    raise typer.Exit(code)
+
+
+def _objective(text: str) -> tuple[str, float]:
+    name, _, ratio = text.rpartition("=")
+    try:
+        return name, float(ratio)
+    except ValueError:
+        raise ValueError(
+            f"--objective {text}: write FLOW/DEPLOYMENT=RATIO, such as deploy-model/prod=0.99."
+        ) from None
+
+
+@app.command()
 def bridge(
     *,
     store: Annotated[

@@ -421,3 +421,37 @@ def test_the_package_is_the_command(beside: Path) -> None:
     assert "cannot be reached" in done.stderr
     assert "Traceback" not in done.stderr
     assert SECRET not in done.stderr
+
+
+# --- render ------------------------------------------------------------------
+
+
+def test_what_was_rendered_is_found_the_same_until_it_is_changed(tmp_path: Path) -> None:
+    out = str(tmp_path / "dashboards")
+    code, stdout, stderr = run("render", "--out", out)
+    assert (code, stderr) == (0, "")
+    assert f"{out}/prometheus/alerts.yml written" in stdout.splitlines()
+    assert run("render", "--out", out, "--check") == (0, "", "")
+    (tmp_path / "dashboards" / "prometheus" / "alerts.yml").write_text("changed")
+    assert run("render", "--out", out, "--check") == (
+        1,
+        f"{out}/prometheus/alerts.yml differs\n",
+        "",
+    )
+
+
+def test_links_and_objectives_are_taken_into_the_rules(tmp_path: Path) -> None:
+    options = ("--grafana", "https://g.example/", "--objective", "deploy-model/prod=0.99")
+    assert run("render", "--out", str(tmp_path), *options)[0] == 0
+    alerts = (tmp_path / "prometheus" / "alerts.yml").read_text(encoding="utf-8")
+    assert "dashboard_url: https://g.example/d/prefect-health" in alerts
+    recorded = (tmp_path / "prometheus" / "recording.yml").read_text(encoding="utf-8")
+    assert "0.99" in recorded
+
+
+@pytest.mark.parametrize("objective", ["0.99", "a/b", "a/b=none", "a/b=99", "a/b=1"])
+def test_an_objective_that_is_none_is_refused_in_a_sentence(tmp_path: Path, objective: str) -> None:
+    code, stdout, stderr = run("render", "--out", str(tmp_path), "--objective", objective)
+    assert (code, stdout) == (2, "")
+    assert len(stderr.splitlines()) == 1
+    assert "Traceback" not in stderr

@@ -1,0 +1,1 @@
+"""Tests of the stack: its compose file, its image, its configuration files."""
