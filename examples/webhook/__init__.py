@@ -1,0 +1,1 @@
+"""A small receiver for Alertmanager's webhooks. See `receiver.py`."""
