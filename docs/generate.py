@@ -12,6 +12,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
+import proof
 from pydantic.fields import FieldInfo
 
 from prefect_otel_status import signals
@@ -75,7 +76,11 @@ RUN_LABELS = (signals.PIPELINE_NAME, signals.DEPLOYMENT, signals.ENVIRONMENT)
 
 def main(arguments: Sequence[str]) -> int:
     """Write the pages, or compare them with `--check`; returns the exit code."""
-    pages = {"settings.md": settings_page(), "signals.md": signals_page()}
+    pages = {
+        "settings.md": settings_page(),
+        "signals.md": signals_page(),
+        "panels-and-alerts.md": proof.page(),
+    }
     if "--check" not in arguments:
         write(pages)
         return 0

@@ -78,8 +78,9 @@ def test_the_reference_is_as_it_would_be_generated() -> None:
 
 
 def test_the_comparison_names_what_differs_and_what_nothing_generates(tmp_path: Path) -> None:
+    for name in ("generate.py", "proof.py"):
+        (tmp_path / name).write_text((DOCS / name).read_text(encoding="utf-8"), encoding="utf-8")
     script = tmp_path / "generate.py"
-    script.write_text((DOCS / "generate.py").read_text(encoding="utf-8"), encoding="utf-8")
     assert _run(sys.executable, str(script), cwd=tmp_path).returncode == 0
     (tmp_path / "reference" / "signals.md").write_text("changed")
     (tmp_path / "reference" / "old.md").write_text("left over")

@@ -68,9 +68,15 @@ def running(tmp_path: Path) -> Iterator[Stack]:
             PYTHONPATH=str(ROOT),
             PREFECT_OTEL_STATUS_FOLDER=str(tmp_path / "telemetry"),
         )
+        shared = tmp_path / "multiprocess"  # what this flow's process needs for its own metrics
+        shared.mkdir()
         served = [sys.executable, str(FLOWS / "served.py"), str(free_port())]
         with (
-            beside(served, env=env, log=tmp_path / "serve.log"),
+            beside(
+                served,
+                env={**env, "PROMETHEUS_MULTIPROC_DIR": str(shared)},
+                log=tmp_path / "serve.log",
+            ),
             bridge(env, tmp_path / "bridge") as one,
             alertmanager(tmp_path / "alertmanager", _to(received)) as manager,
             prometheus(
