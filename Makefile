@@ -10,7 +10,7 @@ export UV_SYSTEM_CERTS := 1
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs lock wheel-test lowest-test clean
+.PHONY: help demo test check bench docs lock wheel-test lowest-test collector-test clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -62,6 +62,9 @@ wheel-test: $(STAMP) ## Test the built wheel in a clean environment, not the che
 
 lowest-test: $(STAMP) ## The same with the lowest supported Prefect
 	@.ci/wheel-test requirements-lowest.lock
+
+collector-test: $(STAMP) ## Build a collector (needs Go, takes minutes) and test our configuration with it
+	BUILD_OTELCOL=1 $(BIN)/python -m pytest tests/integration/test_collector.py
 
 clean: ## Remove what was installed and made
 	rm -rf $(VENV) .demo dist build .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache

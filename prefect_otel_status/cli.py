@@ -124,9 +124,9 @@ class LogFormat(str, Enum):
 @app.command()
 def render(
     *,
-    out: Annotated[
-        Path, typer.Option(metavar="DIR", help="The folder to write to.")
-    ] = Path("dashboards"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write to.")] = Path(
+        "dashboards"
+    ),
     check: Annotated[
         bool,
         typer.Option("--check", help="Write nothing; name what differs or is generated no more."),
