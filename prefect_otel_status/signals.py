@@ -287,6 +287,14 @@ GATE_SCORE_VALUE = Metric(
     (*_OF_RUN, GATE),
     "Latest score at an evaluation gate.",
 )
+GATE_THRESHOLD_VALUE = Metric(
+    "prefect_status.gate.threshold",
+    Kind.GAUGE,
+    "",
+    (*_OF_RUN, GATE),
+    "Threshold that the latest score at an evaluation gate was judged against.",
+    bridge_only=True,
+)
 PROGRESS_RATIO = Metric(
     "prefect_status.progress",
     Kind.GAUGE,

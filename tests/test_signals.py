@@ -23,6 +23,7 @@ PROMETHEUS_NAMES = {
     "prefect_status.stage.duration": "prefect_status_stage_duration_seconds",
     "prefect_status.gate.results": "prefect_status_gate_results_total",
     "prefect_status.gate.score": "prefect_status_gate_score",
+    "prefect_status.gate.threshold": "prefect_status_gate_threshold",
     "prefect_status.progress": "prefect_status_progress_ratio",
     "prefect_status.last_message.timestamp": "prefect_status_last_message_timestamp_seconds",
     "prefect.flow_run.transitions": "prefect_flow_run_transitions_total",

@@ -34,6 +34,12 @@ from prefect_otel_status.model import FINAL_TYPES, result_of
 LEAST_PERIOD = 5_000_000_000
 """Heartbeats nearer than this are of two processes, or sent twice. Nanoseconds."""
 
+_JUDGED = (
+    (signals.GATE_SCORE_VALUE, signals.GATE_SCORE),
+    (signals.GATE_THRESHOLD_VALUE, signals.GATE_THRESHOLD),
+)
+"""What a gate shows, and the attributes of its status that say it."""
+
 _replace = msgspec.structs.replace
 
 
@@ -200,10 +206,10 @@ def _status_steps(row: RunRow, status: StatusFact, environment: str) -> Iterator
     decision = status.attributes.get(signals.DECISION.name)
     if gate is not None and decision in ("pass", "fail"):
         yield Step(signals.GATE_RESULTS.name, (*of_run, str(gate), decision), at=status.at)
-        score = status.attributes.get(signals.GATE_SCORE.name)
-        if isinstance(score, (int, float)):
-            score_labels = (*of_run, str(gate))
-            yield Step(signals.GATE_SCORE_VALUE.name, score_labels, float(score), at=status.at)
+        for metric, attribute in _JUDGED:
+            value = status.attributes.get(attribute.name)
+            if isinstance(value, (int, float)):
+                yield Step(metric.name, (*of_run, str(gate)), float(value), at=status.at)
 
 
 def _stage_steps(row: RunRow, stage: StageFact, environment: str) -> Iterator[Step]:

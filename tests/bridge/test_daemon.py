@@ -320,7 +320,7 @@ async def test_a_part_that_does_not_end_is_cut_off(
     async with parts.running():
         await eventually(lambda: parts.bridge.working)
     (given,) = parts.sink.drained
-    assert 0 < given <= 0.05 / 2
+    assert 0 <= given <= 0.05 / 2  # what is left, which on a busy machine is nothing
     assert await parts.holder() == ""
 
 

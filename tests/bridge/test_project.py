@@ -162,17 +162,19 @@ def test_a_status_steps_its_message_in_its_own_environment() -> None:
     assert _steps(said) == [Step(signals.MESSAGES.name, labels, at=7)]
 
 
-def test_a_gate_steps_its_decision_and_sets_its_score() -> None:
+def test_a_gate_steps_its_decision_and_sets_its_score_and_threshold() -> None:
     values = {
         signals.GATE.name: "accuracy",
         signals.DECISION.name: "fail",
         signals.GATE_SCORE.name: 0.4,
+        signals.GATE_THRESHOLD.name: 1,
     }
     found = _steps(StatusFact(at=7, template="Gate", message="Gate", attributes=values))
     of_run = ("deploy", "prod", "prod")
     assert found[1:] == [
         Step(signals.GATE_RESULTS.name, (*of_run, "accuracy", "fail"), at=7),
         Step(signals.GATE_SCORE_VALUE.name, (*of_run, "accuracy"), 0.4, at=7),
+        Step(signals.GATE_THRESHOLD_VALUE.name, (*of_run, "accuracy"), 1.0, at=7),
     ]
 
 

@@ -289,14 +289,20 @@ def gates(links: Links) -> Any:
     """A row for each gate of each deployment."""
     words = Words(
         "Gates",
-        "Each evaluation gate: its latest score, and how often it let a model pass or refused it "
-        "within the shown time. When refusals are red, the message `Gate … failed` on the trace "
-        "has the score and the threshold that it missed.",
+        "Each evaluation gate: its latest score, the threshold that it was judged against, and how "
+        "often it let a model pass or refused it within the shown time. When refusals are red, the "
+        "message `Gate … failed` on the trace has the score that missed.",
     )
     columns = [
         *of_deployments(_out(links)),
         Label(signals.GATE, "Gate"),
         Value(by("min", series(signals.GATE_SCORE_VALUE), *OF_GATE), "Score", "short", decimals=3),
+        Value(
+            by("max", series(signals.GATE_THRESHOLD_VALUE), *OF_GATE),
+            "Threshold",
+            "short",
+            decimals=3,
+        ),
         Value(_decided("pass"), "Passed", "short", decimals=0, width=80),
         Value(_decided("fail"), "Refused", "short", meanings.ANY, decimals=0, width=80),
     ]
