@@ -27,7 +27,8 @@ demo: $(STAMP) ## Run a real AI deployment on a real Prefect server, and show wh
 	@$(BIN)/python -m examples.deploy_model.demo
 
 test: $(STAMP) ## Run all tests, with coverage
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term
+	@# In their order: by number of tests the long ones, which are few, would come last and alone.
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
 check: $(STAMP) ## Lint, types, import direction, dependencies, generated files
 	$(BIN)/ruff check .
