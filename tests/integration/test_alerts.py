@@ -41,10 +41,15 @@ class Stack:
     def run(self, **parameters: Any) -> str:
         """Run the deployment with PARAMETERS until the bridge has settled it; the run's id."""
         deployment = wait_for(self._deployment, timeout=60, what="the deployment")
-        answer = httpx.post(
-            f"{self.api}/deployments/{deployment}/create_flow_run", json={"parameters": parameters}
-        )
-        run_id: str = answer.json()["id"]
+        body = {"parameters": parameters}
+        address = f"{self.api}/deployments/{deployment}/create_flow_run"
+
+        def created() -> str | None:
+            # A server on SQLite that is busy answers 503, and has done nothing.
+            answer = httpx.post(address, json=body, timeout=60)
+            return answer.json()["id"] if answer.is_success else None
+
+        run_id = str(wait_for(created, timeout=60, what="a run"))
         self.bridge.wait_until_settled([run_id])
         return run_id
 
