@@ -120,6 +120,7 @@ def test_the_reason_is_of_the_panel_or_of_the_column() -> None:
     assert reasons("prefect-delivery/Broken now") == {"For": "no deployment's latest run failed"}
     assert reasons("prefect-statuses/Gates") == {
         "Score": None,
+        "Threshold": None,
         "Passed": None,
         "Refused": "no gate ever refused a model",
     }
