@@ -10,7 +10,7 @@ export UV_SYSTEM_CERTS := 1
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs lock wheel-test lowest-test collector-test clean
+.PHONY: help demo test check bench docs lock wheel-test lowest-test traffic-test collector-test clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -63,6 +63,9 @@ wheel-test: $(STAMP) ## Test the built wheel in a clean environment, not the che
 
 lowest-test: $(STAMP) ## The same with the lowest supported Prefect
 	@.ci/wheel-test requirements-lowest.lock
+
+traffic-test: $(STAMP) ## Test the stack's traffic: a worker, good, failing and killed runs; takes minutes
+	LONG_TESTS=1 $(BIN)/python -m pytest tests/integration/test_traffic.py
 
 collector-test: $(STAMP) ## Build a collector (needs Go, takes minutes) and test our configuration with it
 	BUILD_OTELCOL=1 $(BIN)/python -m pytest tests/integration/test_collector.py
