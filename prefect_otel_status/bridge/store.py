@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, event, insert, select, text, update
+from sqlalchemy import URL, Connection, event, func, insert, select, text, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -172,8 +172,17 @@ def check_sqlite(connection: Connection) -> None:
         raise sqlite3.DatabaseError("file is not a database: " + str(found)[:200])
 
 
+_MAKING = 0x707265666F746C73
+"""The lock of whoever makes the tables; a number that nobody else in the database takes."""
+
+
 def prepare(connection: Connection, now: int) -> None:
-    """Make the tables, or bring those of an earlier release up to date."""
+    """Make the tables, or bring those of an earlier release up to date.
+
+    Of two bridges that start at once the second waits, and finds them made.
+    """
+    if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
+        connection.execute(select(func.pg_advisory_xact_lock(_MAKING)))
     tables.metadata.create_all(connection)
     version = read_meta(connection, "schema")
     if version is None:

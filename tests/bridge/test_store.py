@@ -60,6 +60,14 @@ async def test_a_new_store_knows_its_schema_and_when_it_was_made(database: str) 
     await store.close()
 
 
+async def test_bridges_that_start_at_once_on_an_empty_store_all_open_it(database: str) -> None:
+    stores = await asyncio.gather(*(open_store(database, now=NOW) for _ in range(8)))
+    found = [await meta_of(store) for store in stores]
+    assert found == [{"schema": str(CURRENT), "created": str(NOW)}] * 8
+    for store in stores:
+        await store.close()
+
+
 async def test_a_store_that_is_opened_again_is_as_it_was(database: str) -> None:
     first = await open_store(database, now=NOW)
     await first.run(insert_series)

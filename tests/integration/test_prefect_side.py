@@ -10,7 +10,7 @@ import pytest
 
 from prefect_otel_status.ids import hex_trace_id, trace_id_of
 from tests.conftest import ROOT, run_flow
-from tests.support.server import environment, wait_for
+from tests.support.server import environment, prefect_server, wait_for
 
 pytestmark = pytest.mark.server
 
@@ -119,3 +119,22 @@ def test_the_run_links_to_its_trace_once(prefect_api: str, chatty: str) -> None:
     (link,) = wait_for(links, what="the link artifact")
     assert (link["key"], link["type"]) == ("trace", "markdown")
     assert f"http://jaeger.example/trace/{hex_trace_id(trace_id_of(chatty))}" in link["data"]
+
+
+def test_the_server_schedules_runs(tmp_path: Path) -> None:
+    """With a release of SQLAlchemy that Prefect does not know it makes none.
+
+    On a server of its own, since the runs to come would be there for every other test.
+    """
+    with prefect_server(tmp_path) as api:
+        flow = _make(api, "/flows/", {"name": "scheduled"})
+        schedule = {"schedule": {"interval": 3600}, "active": True}
+        _make(api, "/deployments/", {"name": "hourly", "flow_id": flow, "schedules": [schedule]})
+        wait_for(lambda: _post(api, "/flow_runs/count", {}) > 0, timeout=60, what="runs to come")
+
+
+def _make(api: str, path: str, body: dict[str, Any]) -> str:
+    answer = httpx.post(api + path, json=body, timeout=60)
+    assert answer.is_success, answer.text
+    made: str = answer.json()["id"]
+    return made
