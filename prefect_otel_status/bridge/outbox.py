@@ -127,7 +127,8 @@ def take(conn: Connection, signal: str, *, max_bytes: int, max_items: int) -> li
     """
     mine = _waiting & (_columns.signal == signal)
     query = select(_columns.id, _columns.size).where(mine).order_by(_columns.id).limit(max_items)
-    last = _last_within(conn.execute(query).all(), max_bytes)
+    found = [(row.id, row.size) for row in conn.execute(query)]
+    last = _last_within(found, max_bytes)
     return _rows(conn, mine & (_columns.id <= last)) if last else []
 
 
