@@ -10,7 +10,7 @@ export UV_SYSTEM_CERTS := 1
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs lock wheel-test lowest-test traffic-test collector-test clean
+.PHONY: help demo test test-long check bench docs lock wheel-test lowest-test clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -26,9 +26,12 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP) ## Run a real AI deployment on a real Prefect server, and show what came of it
 	@$(BIN)/python -m examples.deploy_model.demo
 
-test: $(STAMP) ## Run all tests, with coverage
+test: $(STAMP) ## Run the tests, with coverage
 	@# In their order: by number of tests the long ones, which are few, would come last and alone.
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long" --cov --cov-report=term
+
+test-long: $(STAMP) ## Run the tests that take minutes; one builds a collector, and needs Go
+	$(BIN)/python -m pytest -m long
 
 check: $(STAMP) ## Lint, types, import direction, dependencies, generated files
 	$(BIN)/ruff check .
@@ -63,12 +66,6 @@ wheel-test: $(STAMP) ## Test the built wheel in a clean environment, not the che
 
 lowest-test: $(STAMP) ## The same with the lowest supported Prefect
 	@.ci/wheel-test requirements-lowest.lock
-
-traffic-test: $(STAMP) ## Test the stack's traffic: a worker, good, failing and killed runs; takes minutes
-	LONG_TESTS=1 $(BIN)/python -m pytest tests/integration/test_traffic.py
-
-collector-test: $(STAMP) ## Build a collector (needs Go, takes minutes) and test our configuration with it
-	BUILD_OTELCOL=1 $(BIN)/python -m pytest tests/integration/test_collector.py
 
 clean: ## Remove what was installed and made
 	rm -rf $(VENV) .demo dist build .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache

@@ -174,7 +174,7 @@ def test_a_text_that_was_filled_in_elsewhere_is_kept_to_a_length(told: Told) -> 
 # --- bad input ----------------------------------------------------------------
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     template=TEMPLATE,
     attributes=st.dictionaries(NAMES, ANY, max_size=4),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import ROOT, run_flow
@@ -13,6 +14,7 @@ MILLION = 1_000_000
 BUDGET = 100
 
 
+@pytest.mark.long
 def test_a_million_distinct_templates_and_stages_stay_within_the_budget(tmp_path: Path) -> None:
     env = environment(tmp_path, PYTHONPATH=str(ROOT))
     scrape = run_flow("million_values.py", str(MILLION), str(BUDGET), env=env, timeout=110).stdout

@@ -102,7 +102,7 @@ def test_ten_megabytes_become_a_page() -> None:
     assert sanitize.line(TEN_MEGABYTES.encode()) == "x" * 199 + "…"
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(value=st.one_of(WILD_TEXT, ANY), limit=st.integers(1, 300))
 def test_any_value_becomes_short_text_that_can_be_encoded(value: object, limit: int) -> None:
     text, line = sanitize.text(value, limit=limit), sanitize.line(value, limit=limit)
@@ -178,7 +178,7 @@ def test_a_cyclic_value_is_frozen() -> None:
 # --- attributes ----------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(values=st.dictionaries(WILD_TEXT, ANY, max_size=8))
 def test_any_attributes_become_ones_that_can_be_sent(values: dict[str, Any]) -> None:
     frozen = {name: _freeze(value) for name, value in values.items()}

@@ -131,7 +131,7 @@ def test_any_value_can_be_filled_in(value: Any) -> None:
     assert filled == Filled("of {a}", expected, flags)
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=100)
 @given(template=TEMPLATE, attributes=ATTRIBUTES)
 def test_filling_never_raises_and_gives_text(template: str, attributes: dict[str, Any]) -> None:
     filled = fill(template, attributes)

@@ -193,6 +193,7 @@ MANY = 210
 """More than a page of runs holds."""
 
 
+@pytest.mark.long
 def test_more_runs_than_a_page_that_ended_in_one_moment_are_all_counted(
     flow_env: dict[str, str], runs: Maker, prefect_home: Path, tmp_path: Path
 ) -> None:

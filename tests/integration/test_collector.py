@@ -19,7 +19,7 @@ from tests.support.receiver import attributes_of, otlp_receiver
 from tests.support.server import free_port, wait_for
 
 # The first of them builds the collector, which takes minutes.
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
 SECRETS = {
     "password": "hunter2",

@@ -127,7 +127,9 @@ def test_outside_a_run_a_status_is_still_logged_and_counted(spoken: Received) ->
                       "in a task": 2, "outside a run": 1}  # fmt: skip
 
 
-@pytest.mark.parametrize("script", ["process_pool.py", "on_dask.py"])
+@pytest.mark.parametrize(
+    "script", ["process_pool.py", pytest.param("on_dask.py", marks=pytest.mark.long)]
+)
 def test_a_task_in_another_process_speaks_below_its_flow(
     script: str, otlp_env: dict[str, str], received: Received
 ) -> None:

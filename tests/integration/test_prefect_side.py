@@ -10,7 +10,7 @@ import pytest
 
 from prefect_otel_status.ids import hex_trace_id, trace_id_of
 from tests.conftest import ROOT, run_flow
-from tests.support.server import environment, prefect_server, wait_for
+from tests.support.server import environment, wait_for
 
 pytestmark = pytest.mark.server
 
@@ -121,16 +121,19 @@ def test_the_run_links_to_its_trace_once(prefect_api: str, chatty: str) -> None:
     assert f"http://jaeger.example/trace/{hex_trace_id(trace_id_of(chatty))}" in link["data"]
 
 
-def test_the_server_schedules_runs(tmp_path: Path) -> None:
-    """With a release of SQLAlchemy that Prefect does not know it makes none.
-
-    On a server of its own, since the runs to come would be there for every other test.
-    """
-    with prefect_server(tmp_path) as api:
-        flow = _make(api, "/flows/", {"name": "scheduled"})
-        schedule = {"schedule": {"interval": 3600}, "active": True}
-        _make(api, "/deployments/", {"name": "hourly", "flow_id": flow, "schedules": [schedule]})
-        wait_for(lambda: _post(api, "/flow_runs/count", {}) > 0, timeout=60, what="runs to come")
+def test_the_server_schedules_runs(prefect_api: str) -> None:
+    """With a release of SQLAlchemy that Prefect does not know it makes none."""
+    flow = _make(prefect_api, "/flows/", {"name": "scheduled"})
+    schedule = {"schedule": {"interval": 3600}, "active": True}
+    wanted = {"name": "hourly", "flow_id": flow, "schedules": [schedule]}
+    deployment = _make(prefect_api, "/deployments/", wanted)
+    mine = {"flows": {"id": {"any_": [flow]}}}
+    wait_for(
+        lambda: _post(prefect_api, "/flow_runs/count", mine) > 0, timeout=60, what="runs to come"
+    )
+    # With its runs: other tests look at all that there is.
+    assert httpx.delete(f"{prefect_api}/deployments/{deployment}", timeout=60).is_success
+    assert httpx.delete(f"{prefect_api}/flows/{flow}", timeout=60).is_success
 
 
 def _make(api: str, path: str, body: dict[str, Any]) -> str:

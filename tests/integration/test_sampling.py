@@ -16,7 +16,7 @@ pytestmark = pytest.mark.server
 RUNS = 12
 
 
-@pytest.mark.parametrize("root", ["process", "bridge"])
+@pytest.mark.parametrize("root", ["process", pytest.param("bridge", marks=pytest.mark.long)])
 def test_a_ratio_takes_whole_traces_and_counts_all(
     root: str, otlp_env: dict[str, str], received: Received
 ) -> None:

@@ -17,7 +17,7 @@ from tests.support.processes import beside, program
 from tests.support.receiver import Received, attributes_of, otlp_receiver
 from tests.support.server import environment, free_port, wait_for
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.long]
 
 
 @dataclass

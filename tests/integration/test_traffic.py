@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,15 +16,8 @@ from tests.conftest import ROOT
 from tests.support.bridge import bridge
 from tests.support.server import free_port
 
-# Six processes that import Prefect and scikit-learn, one after the other: in CI too it is left out,
-# which has twenty minutes for everything.
-pytestmark = [
-    pytest.mark.server,
-    pytest.mark.timeout(1200),
-    pytest.mark.skipif(
-        os.environ.get("LONG_TESTS") != "1", reason="takes minutes: run `make traffic-test`"
-    ),
-]
+# Six processes that import Prefect and scikit-learn, one after the other.
+pytestmark = [pytest.mark.server, pytest.mark.long, pytest.mark.timeout(1200)]
 
 ERRORS = "cicd_pipeline_run_errors_total"
 

@@ -63,6 +63,7 @@ def test_a_served_flow(otlp_env: dict[str, str], received: Received, tmp_path: P
     assert attributes_of(flow_run.attributes)["prefect.deployment.name"] == "served"
 
 
+@pytest.mark.long
 def test_a_process_worker(otlp_env: dict[str, str], received: Received, tmp_path: Path) -> None:
     env = {**otlp_env, "PREFECT_PLUGINS_ENABLED": "1"}
     prefect = str(BIN / "prefect")
