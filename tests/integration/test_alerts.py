@@ -40,7 +40,7 @@ class Stack:
 
     def run(self, **parameters: Any) -> str:
         """Run the deployment with PARAMETERS until the bridge has settled it; the run's id."""
-        deployment = wait_for(self._deployment, timeout=60, what="the deployment")
+        deployment = wait_for(self._deployment, timeout=120, what="the deployment")
         body = {"parameters": parameters}
         address = f"{self.api}/deployments/{deployment}/create_flow_run"
 
@@ -54,7 +54,7 @@ class Stack:
         return run_id
 
     def _deployment(self) -> str | None:
-        answer = httpx.get(f"{self.api}/deployments/name/{FLOW}/{DEPLOYMENT}")
+        answer = httpx.get(f"{self.api}/deployments/name/{FLOW}/{DEPLOYMENT}", timeout=60)
         return answer.json()["id"] if answer.status_code == 200 else None
 
 
@@ -139,8 +139,8 @@ def test_a_failing_deployment_fires_is_told_and_resolves_after_a_good_run(
     notes = alert["annotations"]
     assert notes["summary"] == f"The latest run of {FLOW}/{DEPLOYMENT} (prod) failed"
     # Its links lead to pages that are there, and that speak of this deployment.
-    assert "## What to do" in httpx.get(notes["runbook_url"]).text
-    page = httpx.get(notes["status_url"]).text
+    assert "## What to do" in httpx.get(notes["runbook_url"], timeout=60).text
+    page = httpx.get(notes["status_url"], timeout=60).text
     assert "Failing: its latest run did not succeed." in page
     assert running.bridge.run(failed)["trace_id"] in page
     dashboard = urlsplit(notes["dashboard_url"])

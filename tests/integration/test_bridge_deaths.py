@@ -68,17 +68,20 @@ class Scene:
     def create_run(self, deployment: str) -> str:
         """A run of DEPLOYMENT, `<flow>/<name>`, to be started by the runner; its id."""
         found = wait_for(partial(self._deployment, deployment), timeout=60, what=deployment)
-        answer = httpx.post(f"{self.api}/deployments/{found}/create_flow_run", json={})
+        answer = httpx.post(f"{self.api}/deployments/{found}/create_flow_run", json={}, timeout=60)
         return str(answer.json()["id"])
 
     def is_crashed(self, run_id: str) -> bool:
-        return bool(httpx.get(f"{self.api}/flow_runs/{run_id}").json()["state_name"] == "Crashed")
+        return bool(
+            httpx.get(f"{self.api}/flow_runs/{run_id}", timeout=60).json()["state_name"]
+            == "Crashed"
+        )
 
     def trace_of(self, run_id: str) -> list[Drawn]:
         return _trace_of(self.received, run_id)
 
     def _deployment(self, name: str) -> str | None:
-        answer = httpx.get(f"{self.api}/deployments/name/{name}")
+        answer = httpx.get(f"{self.api}/deployments/name/{name}", timeout=60)
         return str(answer.json()["id"]) if answer.status_code == 200 else None
 
 
@@ -198,7 +201,7 @@ def _find(api: str, run_id: str, name: str, event_id: str = "") -> list[Any]:
             "occurred": {"since": "2020-01-01T00:00:00Z", "until": "2100-01-01T00:00:00Z"},
         }
     }
-    events = httpx.post(f"{api}/events/filter", json=wanted).json()["events"]
+    events = httpx.post(f"{api}/events/filter", json=wanted, timeout=60).json()["events"]
     return [event for event in events if event_id in ("", event["id"])]
 
 
@@ -281,7 +284,7 @@ def _forced(state: str) -> dict[str, Any]:
 
 
 def _post(api: str, path: str, body: Any) -> Any:
-    answer = httpx.post(f"{api}{path}", json=body)
+    answer = httpx.post(f"{api}{path}", json=body, timeout=60)
     assert answer.status_code < 300, answer.text
     return answer.json() if answer.content else None
 

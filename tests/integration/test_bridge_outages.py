@@ -57,7 +57,7 @@ def guarded_server(home: Path, port: int) -> Iterator[str]:
 
 def _answers(address: str) -> bool:
     try:
-        return httpx.get(address, auth=_credentials()).status_code == 200
+        return httpx.get(address, auth=_credentials(), timeout=60).status_code == 200
     except httpx.TransportError:
         return False
 
@@ -70,7 +70,9 @@ def _credentials() -> tuple[str, str]:
 @contextmanager
 def _making(address: str) -> Iterator[Maker]:
     client = {"client": "tests"}
-    token = httpx.get(f"{address}/csrf-token", params=client, auth=_credentials()).json()["token"]
+    token = httpx.get(
+        f"{address}/csrf-token", params=client, auth=_credentials(), timeout=60
+    ).json()["token"]
     headers = {"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": client["client"]}
     with maker(address, auth=_credentials(), headers=headers) as made:
         yield made

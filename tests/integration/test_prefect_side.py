@@ -32,7 +32,7 @@ def chatty(prefect_api: str, prefect_home: Path, tmp_path_factory: pytest.TempPa
 
 
 def _post(api: str, path: str, body: dict[str, Any]) -> Any:
-    answer = httpx.post(api + path, json=body)
+    answer = httpx.post(api + path, json=body, timeout=60)
     assert answer.status_code == 200, answer.text
     return answer.json()
 

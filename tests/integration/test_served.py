@@ -40,11 +40,11 @@ class Served:
         return run_id
 
     def _deployment(self) -> str | None:
-        answer = httpx.get(f"{self.api}/deployments/name/served-model/prod")
+        answer = httpx.get(f"{self.api}/deployments/name/served-model/prod", timeout=60)
         return answer.json()["id"] if answer.status_code == 200 else None
 
     def _is_over(self, run_id: str) -> bool:
-        state = httpx.get(f"{self.api}/flow_runs/{run_id}").json()["state_type"]
+        state = httpx.get(f"{self.api}/flow_runs/{run_id}", timeout=60).json()["state_type"]
         return state in ("COMPLETED", "FAILED", "CRASHED")
 
 
@@ -93,7 +93,7 @@ def prometheus(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 def _query(prometheus: str, expression: str) -> list[dict[str, Any]]:
     try:
-        answer = httpx.get(f"{prometheus}/api/v1/query", params={"query": expression})
+        answer = httpx.get(f"{prometheus}/api/v1/query", params={"query": expression}, timeout=60)
     except httpx.TransportError:
         return []
     found: list[dict[str, Any]] = answer.json().get("data", {}).get("result", [])

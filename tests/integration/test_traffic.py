@@ -72,11 +72,13 @@ def _runs(api: str) -> list[dict[str, Any]]:
         "work_pools": {"name": {"any_": [POOL]}},
         "flow_runs": {"start_time": {"is_null_": False}},
     }
-    found: list[dict[str, Any]] = httpx.post(f"{api}/flow_runs/filter", json=asked).json()
+    found: list[dict[str, Any]] = httpx.post(
+        f"{api}/flow_runs/filter", json=asked, timeout=60
+    ).json()
     return found
 
 
 def _schedule(api: str) -> float:
     """The seconds between two scheduled runs."""
-    found = httpx.get(f"{api}/deployments/name/nightly/nightly").json()
+    found = httpx.get(f"{api}/deployments/name/nightly/nightly", timeout=60).json()
     return float(found["schedules"][0]["schedule"]["interval"])

@@ -113,9 +113,9 @@ def _run_deployment(api: str, name: str) -> None:
     """Start a run of the deployment NAME, once it is there."""
 
     def found() -> str | None:
-        answer = httpx.get(f"{api}/deployments/name/{name}")
+        answer = httpx.get(f"{api}/deployments/name/{name}", timeout=60)
         return answer.json()["id"] if answer.status_code == 200 else None
 
     deployment = wait_for(found, what=f"deployment {name}")
-    answer = httpx.post(f"{api}/deployments/{deployment}/create_flow_run", json={})
+    answer = httpx.post(f"{api}/deployments/{deployment}/create_flow_run", json={}, timeout=60)
     assert answer.status_code in (200, 201), answer.text

@@ -102,12 +102,12 @@ class Maker:
         self._ask("POST", "/events", json=list(events))
 
     def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
-        answer = _patient(self.client, method, path, **request)
+        answer = patient(self.client, method, path, **request)
         assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text[:500]}"
         return answer
 
 
-def _patient(client: httpx.Client, method: str, path: str, **request: Any) -> httpx.Response:
+def patient(client: httpx.Client, method: str, path: str, **request: Any) -> httpx.Response:
     """The answer; a server on SQLite that is busy, and has done nothing, is asked again."""
 
     def answer() -> httpx.Response | None:
@@ -122,6 +122,6 @@ def maker(api: str, **options: Any) -> Iterator[Maker]:
     """Make runs of a new flow on the server at API."""
     name = f"made-{uuid4().hex[:8]}"
     with httpx.Client(base_url=api, timeout=60, **options) as client:
-        answer = _patient(client, "POST", "/flows/", json={"name": name})
+        answer = patient(client, "POST", "/flows/", json={"name": name})
         assert answer.is_success, answer.text
         yield Maker(client, name, answer.json()["id"])

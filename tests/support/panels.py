@@ -28,7 +28,7 @@ from prefect_otel_status.monitoring.inventory import Expression, PanelInfo
 from prefect_otel_status.monitoring.links import Links
 from prefect_otel_status.monitoring.promql import JOB
 from tests.support.bridge import Bridge, bridge
-from tests.support.making import CANCELLED, COMPLETED, CRASHED, FAILED, Maker
+from tests.support.making import CANCELLED, COMPLETED, CRASHED, FAILED, Maker, patient
 from tests.support.processes import beside
 from tests.support.prometheus import Prometheus, prometheus
 from tests.support.receiver import otlp_receiver
@@ -343,14 +343,14 @@ def _example(env: dict[str, str], folder: Path, models: Path) -> Iterator[None]:
     named = str(MODELS).replace("'", '"')
     register = [sys.executable, "-c", _REGISTER, named, str(models)]
     with beside(worker, env=env, log=folder / "worker.log", cwd=folder):
-        wait_for(lambda: _has_pool(env["PREFECT_API_URL"]), timeout=60, what="the work pool")
+        wait_for(lambda: _has_pool(env["PREFECT_API_URL"]), timeout=120, what="the work pool")
         with beside(register, env=env, log=folder / "register.log", cwd=folder) as process:
-            assert process.wait(90) == 0, (folder / "register.log").read_text()
+            assert process.wait(180) == 0, (folder / "register.log").read_text()
         yield
 
 
 def _has_pool(api: str) -> bool:
-    return httpx.get(f"{api}/work_pools/{POOL}").is_success
+    return httpx.get(f"{api}/work_pools/{POOL}", timeout=60).is_success
 
 
 def _prometheus(folder: Path, running: Bridge) -> Any:
@@ -365,7 +365,7 @@ def _prometheus(folder: Path, running: Bridge) -> Any:
 
 def _maker(client: httpx.Client) -> Maker:
     """Makes runs of a flow that is no deployment and does not use this package."""
-    answer = client.post("/flows/", json={"name": "import-orders"})
+    answer = patient(client, "POST", "/flows/", json={"name": "import-orders"})
     assert answer.is_success, answer.text
     return Maker(client, "import-orders", answer.json()["id"])
 
