@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
+from collections.abc import Coroutine
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 from uuid import UUID
 
 import typer
@@ -26,9 +27,12 @@ if TYPE_CHECKING:
     from prefect_otel_status.lint import Finding
     from prefect_otel_status.settings import Settings
 
+T = TypeVar("T")
+
 NAME = "prefect-otel-status"
 FOUND = 1
 MISTAKE = 2
+UNREACHABLE = 3
 
 app = typer.Typer(
     name=NAME,
@@ -74,6 +78,7 @@ def options(
     Examples:
       prefect-otel-status lint flows/
       prefect-otel-status trace-id 3f0e0b5e-8a52-4c0f-9f0c-1b7f0a1d2c3e
+      prefect-otel-status trace --last
       prefect-otel-status show
       prefect-otel-status bridge
     """
@@ -267,6 +272,65 @@ def trace_id(
     typer.echo(hex_trace_id(trace_id_of(_run_id(run_id))))
 
 
+class TraceFormat(str, Enum):
+    """How a trace is printed."""
+
+    TREE = "tree"
+    JSON = "json"
+    OTLP = "otlp"
+    HTML = "html"
+
+
+@app.command()
+def trace(
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RUN",
+            help="The id or the name of a run, or how either begins; with --last a deployment.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    last: Annotated[
+        bool,
+        typer.Option("--last", help="The latest run: of all, or of RUN as a deployment or a flow."),
+    ] = False,
+    style: Annotated[
+        TraceFormat, typer.Option("--format", help="`otlp` is what Jaeger's UI loads.")
+    ] = TraceFormat.TREE,
+    open_page: Annotated[
+        bool, typer.Option("--open", help="Show it in the browser, as the format html has it.")
+    ] = False,
+) -> None:
+    """Show what a run did and said, out of Prefect's history: no bridge and no Jaeger are needed.
+
+    The server is the one of Prefect's own settings (PREFECT_API_URL or the
+    profile). Exits with 2 where there is no such run, or more than one, and
+    with 3 if the server cannot be read.
+
+    \b
+    Examples:
+      prefect-otel-status trace --last
+      prefect-otel-status trace --last deploy-model/prod
+      prefect-otel-status trace wise-owl
+      prefect-otel-status trace 3f0e0b5e --format json
+      prefect-otel-status trace wise-owl --open
+    """
+    from prefect_otel_status.terminal import trace as command
+
+    if not last and run is None:
+        _fail("Say which run: its id, its name, or --last.")
+    settings = _settings()
+    found = _asked(command.read_trace(settings, run, last=last))
+    if not open_page:
+        command.write(found, command.TraceFormat(style.value), Console())
+    elif (page := command.open_page(found, settings)) is not None:
+        typer.echo(f"No browser was found; the page is {page}.", err=True)
+    if not found.is_whole:
+        typer.echo("There is more of this run than is shown: it has too many subflows.", err=True)
+
+
 @app.command()
 def show(
     folder: Annotated[
@@ -292,10 +356,28 @@ def show(
         _fail(_sentence(error))
 
 
-def _fail(sentence: str) -> NoReturn:
+def _fail(sentence: str, *, code: int = MISTAKE) -> NoReturn:
     """Say what the user should do otherwise, and exit."""
     Console(stderr=True).print(Text(sentence, "red"), soft_wrap=True)
-    raise typer.Exit(MISTAKE)
+    raise typer.Exit(code)
+
+
+def _asked(question: Coroutine[Any, Any, T]) -> T:
+    """What Prefect's server answers to QUESTION; its failure is a sentence."""
+    from prefect_otel_status.bridge.connection import (
+        RequestRefused,
+        ServerUnavailable,
+        Unauthorized,
+    )
+    from prefect_otel_status.settings import ConfigurationError
+    from prefect_otel_status.terminal.find import NotFound
+
+    try:
+        return asyncio.run(question)
+    except (ConfigurationError, NotFound) as error:
+        _fail(str(error))
+    except (ServerUnavailable, Unauthorized, RequestRefused) as error:
+        _fail(str(error), code=UNREACHABLE)
 
 
 def _sentence(error: OSError) -> str:

@@ -39,10 +39,13 @@ _STATUSES = {0: "unset", 1: "ok", 2: "error"}
 _EXCEPTION = "exception"
 _EXCEPTION_TYPE = "exception.type"
 _EXCEPTION_MESSAGE = "exception.message"
-# Every run goes through these: telling them would hide what is particular.
-_USUAL_STATES = frozenset({"Scheduled", "Pending", "Running", "Completed", "Failed"})
-_COLOURS = {"debug": "dim", "warning": "yellow", "error": "red", "critical": "bold red"}
-_MARKS = {
+USUAL_STATES = frozenset({"Scheduled", "Pending", "Running", "Completed", "Failed"})
+"""Every run goes through these: telling them would hide what is particular."""
+
+COLOURS = {"debug": "dim", "warning": "yellow", "error": "red", "critical": "bold red"}
+"""How levels are coloured."""
+
+MARKS = {
     "success": ("✓", "green"),
     "skip": ("✓", "dim"),
     "cancellation": ("✗", "yellow"),
@@ -50,6 +53,7 @@ _MARKS = {
     "error": ("✗", "red"),
     "timeout": ("✗", "red"),
 }
+"""The sign of each result, and its colour."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class EventRecord:
 class SpanRecord:
     """A span as it was exported: ids in hexadecimal, times in nanoseconds since 1970.
 
-    `status` is `unset`, `ok` or `error`.
+    `status` is `unset`, `ok` or `error`; `description` is what it says of an error.
     """
 
     trace_id: str
@@ -77,6 +81,7 @@ class SpanRecord:
     status: str = "unset"
     attributes: Mapping[str, Any] = field(default_factory=dict)
     events: tuple[EventRecord, ...] = ()
+    description: str = ""
 
     @property
     def result(self) -> str | None:
@@ -161,6 +166,7 @@ def _span(span: dict[str, Any]) -> SpanRecord:
         status=_STATUSES.get(span.get("status", {}).get("code", 0), "unset"),
         attributes=_attributes(span),
         events=tuple(map(_event, span.get("events", ()))),
+        description=str(span.get("status", {}).get("message", "")),
     )
 
 
@@ -324,7 +330,7 @@ class _Grower:
     def _add_event(self, tree: Tree, event: EventRecord, span: SpanRecord) -> None:
         line = _event_line(event, span)
         if line is not None and not self._comes_from_below(event, span):
-            tree.add(Text.assemble((f"{_offset(event.time - self._origin)}  ", "dim"), line))
+            tree.add(Text.assemble((f"{offset(event.time - self._origin)}  ", "dim"), line))
 
     def _comes_from_below(self, event: EventRecord, span: SpanRecord) -> bool:
         """Whether EVENT is an exception that passed through SPAN: it is told where it began."""
@@ -347,9 +353,9 @@ def _time_of(item: SpanRecord | EventRecord) -> int:
 
 
 def _span_line(span: SpanRecord) -> Text:
-    mark, colour = _MARKS.get(span.result or "", ("•", "dim"))
+    mark, colour = MARKS.get(span.result or "", ("•", "dim"))
     line = Text.assemble((f"{mark} ", colour), (_line(span.name) or "(no name)", "bold"))
-    line.append(f"  {_duration(span.end - span.start)}", "cyan")
+    line.append(f"  {duration(span.end - span.start)}", "cyan")
     if span.result not in (None, "success"):
         line.append(f"  {_line(span.result)}", colour)
     if span.attributes.get(signals.INCOMPLETE.name):
@@ -368,13 +374,13 @@ def _event_line(event: EventRecord, span: SpanRecord) -> Text | None:
         return _exception_line(event)
     if signals.STATE_TYPE.name in event.attributes:
         state = _line(event.attributes.get(signals.STATE_NAME.name, event.name))
-        return None if state in _USUAL_STATES else Text(state, "dim italic")
+        return None if state in USUAL_STATES else Text(state, "dim italic")
     return Text(_line(event.name), "dim")
 
 
 def _status_line(event: EventRecord, span: SpanRecord) -> Text:
     level = _line(event.attributes.get(signals.LEVEL.name, "info"))
-    colour = _COLOURS.get(level, "")
+    colour = COLOURS.get(level, "")
     line = Text.assemble((f"{level:<9}", colour or "dim"))
     line.append(_line(event.attributes[signals.MESSAGE.name]), colour)
     stage = event.attributes.get(signals.STAGE.name)
@@ -394,11 +400,13 @@ def _line(value: object) -> str:
     return sanitize.line(value, limit=sanitize.TEXT_LIMIT)
 
 
-def _offset(nanoseconds: int) -> str:
+def offset(nanoseconds: int) -> str:
+    """NANOSECONDS since a trace began, for the eye."""
     return f"{nanoseconds / 1e9:+6.2f} s"
 
 
-def _duration(nanoseconds: int) -> str:
+def duration(nanoseconds: int) -> str:
+    """NANOSECONDS as a length of time for the eye."""
     seconds = max(0, nanoseconds) / 1e9
     if seconds < 0.001:
         return "<1 ms"

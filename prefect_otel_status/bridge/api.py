@@ -105,6 +105,25 @@ class PrefectApi:
                 found += runs
         return found
 
+    def subflow_runs(self, flow_run_ids: Sequence[str]) -> AsyncIterator[list[wire.FlowRun]]:
+        """Pages of the flow runs whose parents are FLOW_RUN_IDS, at most 200 of them."""
+        return self._flow_runs({"parent_flow_run_id": {"any_": list(flow_run_ids)}})
+
+    async def latest_runs(
+        self,
+        flow_runs: Mapping[str, Any] | None = None,
+        *,
+        deployments: Mapping[str, Any] | None = None,
+        flows: Mapping[str, Any] | None = None,
+        limit: int = RUNS_PAGE,
+    ) -> list[wire.FlowRun]:
+        """The runs that began last, as far as the filters of Prefect's API let them through."""
+        given = {"flow_runs": flow_runs, "deployments": deployments, "flows": flows}
+        query = {name: value for name, value in given.items() if value}
+        by_start = {**query, "sort": "START_TIME_DESC"}
+        rows = await self._rows("flow_runs/filter", by_start, offset=0, limit=limit)
+        return self._decoded(rows, _FLOW_RUN)
+
     async def task_runs_by_id(self, ids: Iterable[str]) -> list[wire.TaskRun]:
         """The task runs with IDS, as far as they exist."""
         return await self._task_runs("id", ids)

@@ -106,7 +106,7 @@ async def bridge(
             [_exporter(core, signal, sender) for signal, sender in senders.items()],
             Cleaning(settings, tally=tally),
             sampled=sampled,
-            url_of=partial(_url_of, connection),
+            url_of=partial(url_of, connection),
             on_progress=on_progress,
             pushes=pushes,
         )
@@ -193,6 +193,6 @@ class _Reading:
         return await self._store.read(work)
 
 
-def _url_of(connection: Connection, kind: str, run_id: str) -> str | None:
+def url_of(connection: Connection, kind: str, run_id: str) -> str | None:
     base = connection.server.ui_url
     return f"{base.rstrip('/')}/runs/{kind}-run/{UUID(run_id)}" if base else None

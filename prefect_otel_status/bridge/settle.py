@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 from sqlalchemy import Connection
 
 from prefect_otel_status import signals
-from prefect_otel_status.bridge import ledger, otlp
+from prefect_otel_status.bridge import fetching, ledger, otlp
 from prefect_otel_status.bridge.catalogue import Known, after_run
 from prefect_otel_status.bridge.close import close
 from prefect_otel_status.bridge.core import Core
 from prefect_otel_status.bridge.describe import Describer
+from prefect_otel_status.bridge.fetching import Fetcher, is_complete
 from prefect_otel_status.bridge.history import history_of
 from prefect_otel_status.bridge.ingest import RECONCILE
 from prefect_otel_status.bridge.outbox import OutboxItem
 from prefect_otel_status.bridge.parse import Parser
-from prefect_otel_status.bridge.project import is_final
 from prefect_otel_status.bridge.records import (
     ACTIVE,
     ENDED,
+    FLOW,
     SETTLED,
     TASK,
     Closed,
@@ -36,20 +36,15 @@ from prefect_otel_status.bridge.records import (
 )
 from prefect_otel_status.bridge.silence import is_silent
 from prefect_otel_status.bridge.spans import UrlOf
-from prefect_otel_status.bridge.wire import Event, FlowRun, State, TaskRun
+from prefect_otel_status.bridge.wire import FlowRun, TaskRun
 from prefect_otel_status.model import result_of
 
 logger = logging.getLogger("prefect_otel_status.bridge")
 
-T = TypeVar("T")
-
 BATCH = 20
-_NOTHING = Seen()
-_AT_ONCE = 4
-"""Requests under way at one time: the server is the flows', not ours."""
 
 
-class Api(Protocol):
+class Api(fetching.Api, Protocol):
     """The calls that settling needs; `api.PrefectApi` has them."""
 
     async def runs_by_id(self, ids: Iterable[str]) -> list[FlowRun]: ...
@@ -57,14 +52,6 @@ class Api(Protocol):
     async def task_runs_by_id(self, ids: Iterable[str]) -> list[TaskRun]: ...
 
     async def task_runs_of(self, flow_run_ids: Iterable[str]) -> list[TaskRun]: ...
-
-    async def flow_states(self, flow_run_id: str) -> list[State]: ...
-
-    async def task_states(self, task_run_id: str) -> list[State]: ...
-
-    def events_of(
-        self, run_ids: Sequence[str], *, kind: str
-    ) -> AsyncIterator[tuple[list[Event], int]]: ...
 
 
 class Settler:
@@ -88,7 +75,7 @@ class Settler:
         self._sampled = sampled
         self._url_of = url_of
         self._is_listening = is_listening
-        self._gate = asyncio.Semaphore(_AT_ONCE)
+        self._fetcher = Fetcher(api, parser)
 
     async def settle_due(self) -> int:
         """Settle the runs that are due now, at most a batch of them; how many there were."""
@@ -115,60 +102,17 @@ class Settler:
         found = [o for run in runs for o in self._parser.flow_run(run, seen[run.id])]
         tasks = await self._api.task_runs_of(flows) if flows else []
         tasks += await self._api.task_runs_by_id(free) if free else []
-        states = await self._each(list(seen.items()), self._states_of)
+        found += await self._fetcher.states(seen)
         known = await self._core.store.read(lambda connection: _known(connection, rows))
-        unread = [row for row in rows if _needs_events(row, seen.get(row.id), tasks, known)]
-        events = await self._each(unread, self._events_of)
-        found += [o for batch in (*states, *events) for o in batch]
+        for kind in (FLOW, TASK):
+            unread = [
+                row.id
+                for row in rows
+                if row.kind == kind and _needs_events(row, seen.get(row.id), tasks, known)
+            ]
+            found += await self._fetcher.events(unread, kind=kind)
         of_runs = {row.id: row.seen for row in rows} | seen
-        return found + await self._task_observations(tasks, found, of_runs, known)
-
-    async def _states_of(self, item: tuple[str, Seen]) -> list[Observation]:
-        run_id, seen = item
-        states = await self._api.flow_states(run_id)
-        return [o for state in states for o in self._parser.flow_state(run_id, state, seen)]
-
-    async def _events_of(self, row: RunRow) -> list[Observation]:
-        found: list[Observation] = []
-        async for events, _ in self._api.events_of([row.id], kind=row.kind):
-            for event in events:
-                found.extend(self._parser.event(event))
-        return found
-
-    async def _task_observations(
-        self,
-        tasks: Sequence[TaskRun],
-        read: Sequence[Observation],
-        seen: Mapping[str, Seen],
-        known: dict[str, set[str]],
-    ) -> list[Observation]:
-        """What TASKS say; all states of those that are not complete in KNOWN and READ."""
-        for observation in read:
-            if state_id := getattr(observation.what, "id", ""):
-                known.setdefault(observation.subject_id, set()).add(state_id)
-        lacking = [task for task in tasks if not _is_complete(task, known.get(task.id, set()))]
-        pairs = [(task, seen.get(task.flow_run_id or "", _NOTHING)) for task in lacking]
-        states = await self._each(pairs, self._task_states)
-        found = [
-            o
-            for task in tasks
-            for o in self._parser.task_run(task, seen.get(task.flow_run_id or "", _NOTHING))
-        ]
-        return found + [o for batch in states for o in batch]
-
-    async def _task_states(self, item: tuple[TaskRun, Seen]) -> list[Observation]:
-        task, seen = item
-        states = await self._api.task_states(task.id)
-        return self._parser.task_states(task, states, seen)
-
-    async def _each(
-        self, items: Sequence[T], read: Callable[[T], object]
-    ) -> list[list[Observation]]:
-        async def one(item: T) -> list[Observation]:
-            async with self._gate:
-                return await read(item)  # type: ignore[no-any-return, misc]  # a coroutine
-
-        return await asyncio.gather(*(one(item) for item in items))
+        return found + await self._fetcher.tasks(tasks, found, of_runs, known)
 
     # --- writing -----------------------------------------------------------
     def _settle(self, connection: Connection, rows: Sequence[RunRow]) -> list[Step]:
@@ -260,23 +204,9 @@ def _needs_events(
         return True
     # How often a retried task waited, its row does not say.
     return not all(
-        task.run_count <= 1 and _is_complete(task, known.get(task.id, set())) for task in mine
+        task.run_count <= 1 and is_complete(task, known.get(task.id, set())) for task in mine
     )
 
 
 def _is_instrumented(task: TaskRun) -> bool:
     return bool((task.labels or {}).get(signals.TRACEPARENT_LABEL))
-
-
-def _is_complete(task: TaskRun, known: set[str]) -> bool:
-    """Whether all states of TASK are KNOWN: the one it is in, and as many as it must have had.
-
-    That is one before it ran, one for each execution, and a final one. A task
-    that waited before it was retried has more; the caller sees to those.
-    """
-    if task.state is None or (
-        task.state.state_details and task.state.state_details.child_flow_run_id
-    ):
-        return True  # it stands for a subflow, and has no events
-    had = 1 + task.run_count + is_final(task.state.type)
-    return task.state.id in known and sum(":" not in key for key in known) >= had

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from prefect_otel_status import signals
@@ -16,7 +16,7 @@ from prefect_otel_status.bridge.records import (
     StateFact,
     StatusFact,
 )
-from prefect_otel_status.bridge.tracing import Place, derived_span_id, read_traceparent
+from prefect_otel_status.bridge.tracing import Place, SpanRef, derived_span_id, read_traceparent
 from prefect_otel_status.bridge.words import error_type_of, error_words
 from prefect_otel_status.model import ERROR_RESULTS, result_of
 
@@ -52,7 +52,7 @@ class Builder:
             start=first,
             end=last,
             attributes={**self._run_attributes(final, died), **self._last_words(last, died)},
-            events=_events(own.states, self._said_on(span_id)),
+            events=events_of(own.states, self._said_on(span_id)),
             error=self._error(final, died),
             terminal=True,
         )
@@ -99,7 +99,7 @@ class Builder:
             start=start,
             end=end,
             attributes={**self._run_attributes(own.final, died), **self._last_words(end, died)},
-            events=_events(own.states, own.statuses),
+            events=events_of(own.states, own.statuses),
             links=(link,),
             error=self._error(own.final, died),
             terminal=True,
@@ -144,7 +144,7 @@ class Builder:
         row = self._row
         if row.kind == "task":
             return self._task_identity(self._history.own)
-        return _present(
+        return present(
             {
                 signals.PIPELINE_NAME.name: row.flow_name,
                 signals.RUN_ID.name: row.id,
@@ -160,7 +160,7 @@ class Builder:
     def _task_identity(self, subject: Subject) -> dict[str, Any]:
         row = self._row
         state = subject.states[-1] if subject.states else None
-        return _present(
+        return present(
             {
                 signals.PIPELINE_NAME.name: row.flow_name,
                 signals.RUN_ID.name: row.id if row.kind == "flow" else None,
@@ -177,7 +177,7 @@ class Builder:
         found: dict[str, Any] = {}
         said = self._history.last_status()
         if said is not None:
-            found |= _present({signals.MESSAGE.name: said.message, signals.STAGE.name: said.stage})
+            found |= present({signals.MESSAGE.name: said.message, signals.STAGE.name: said.stage})
             if said.progress is not None:
                 found[signals.PROGRESS.name] = said.progress
         if died:
@@ -219,7 +219,7 @@ class Builder:
             attributes={
                 **self._identity(),
                 **_state_attributes(state),
-                **_present({signals.RESULT.name: result}),
+                **present({signals.RESULT.name: result}),
                 signals.ATTEMPT.name: number,
             },
             error=error_words(state) if result in ERROR_RESULTS else None,
@@ -248,7 +248,7 @@ class Builder:
             **self.bound,
             **self._task_identity(subject),
             **_state_attributes(last),
-            **_present({signals.TASK_RESULT.name: result}),
+            **present({signals.TASK_RESULT.name: result}),
         }
         if result in ERROR_RESULTS:
             attributes[signals.ERROR_TYPE.name] = "abandoned" if abandoned else error_type_of(final)
@@ -270,10 +270,16 @@ class Builder:
             start=first,
             end=end,
             attributes=attributes,
-            events=_events(subject.states, _on(subject.statuses, process)),
+            events=events_of(subject.states, self._said_in(subject, process)),
             links=links,
             error=words if result in ERROR_RESULTS else None,
         )
+
+    def _said_in(self, subject: Subject, process: SpanRef | None) -> list[StatusFact]:
+        """The statuses of the task run SUBJECT that belong on its span, which PROCESS names."""
+        if process is None:
+            return list(subject.statuses)
+        return [status for status in subject.statuses if status.span_id in (0, process.span_id)]
 
     def _was_drawn(self, subject: Subject) -> bool:
         """Whether the beginning of SUBJECT went into a span that is frozen."""
@@ -306,15 +312,9 @@ class Builder:
                 signals.RESULT.name: "error",
                 signals.INCOMPLETE.name: True,
             },
-            events=_events((), said),
+            events=events_of((), said),
             error="Left open when the process died.",
         )
-
-
-def _on(statuses: Sequence[StatusFact], process: Any) -> list[StatusFact]:
-    if process is None:
-        return list(statuses)
-    return [status for status in statuses if status.span_id in (0, process.span_id)]
 
 
 def _name(row: RunRow, own: Subject) -> str:
@@ -329,12 +329,13 @@ def _result(final: StateFact | None, died: bool) -> str | None:
     return "error" if died else None
 
 
-def _present(values: dict[str, Any]) -> dict[str, Any]:
+def present(values: dict[str, Any]) -> dict[str, Any]:
+    """VALUES without those that say nothing."""
     return {name: value for name, value in values.items() if value not in (None, "")}
 
 
 def _state_attributes(state: StateFact) -> dict[str, Any]:
-    return _present(
+    return present(
         {
             signals.STATE_TYPE.name: state.type,
             signals.STATE_NAME.name: state.name,
@@ -343,7 +344,8 @@ def _state_attributes(state: StateFact) -> dict[str, Any]:
     )
 
 
-def _events(states: Iterable[StateFact], statuses: Iterable[StatusFact]) -> tuple[SpanEvent, ...]:
+def events_of(states: Iterable[StateFact], statuses: Iterable[StatusFact]) -> tuple[SpanEvent, ...]:
+    """STATES and STATUSES as the events of a span, by time, within its limit."""
     found = [_state_event(state) for state in states]
     found += [status_event(status) for status in statuses]
     found.sort(key=lambda event: (event.at, event.name))
@@ -369,7 +371,7 @@ def status_event(status: StatusFact) -> SpanEvent:
         signals.MESSAGE.name: status.message,
         signals.TEMPLATE.name: status.template,
         signals.LEVEL.name: status.level,
-        **_present({signals.STAGE.name: status.stage, signals.PROGRESS.name: status.progress}),
+        **present({signals.STAGE.name: status.stage, signals.PROGRESS.name: status.progress}),
         signals.SEQUENCE.name: status.sequence,
         signals.ATTEMPT.name: status.attempt,
     }

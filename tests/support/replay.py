@@ -23,6 +23,7 @@ from prefect_otel_status.bridge.describe import Describer
 from prefect_otel_status.bridge.history import history_of
 from prefect_otel_status.bridge.ingest import ingest
 from prefect_otel_status.bridge.parse import Parser
+from prefect_otel_status.bridge.reading import Trace, TraceReader
 from prefect_otel_status.bridge.records import Observation, RunRow, Seen, SpanRecord, Step
 from prefect_otel_status.bridge.times import nanoseconds
 from prefect_otel_status.model import FINAL_TYPES
@@ -94,6 +95,11 @@ class RecordedApi:
         self._called("runs_by_id")
         return [run for run in self.runs() if run.id in set(ids)]
 
+    async def subflow_runs(self, ids: Sequence[str]) -> AsyncIterator[list[wire.FlowRun]]:
+        self._called("subflow_runs")
+        above = {task.id for task in self.tasks() if task.flow_run_id in set(ids)}
+        yield [run for run in self.runs() if run.parent_task_run_id in above]
+
     async def task_runs_by_id(self, ids: Iterable[str]) -> list[wire.TaskRun]:
         self._called("task_runs_by_id")
         return [run for run in self.tasks() if run.id in set(ids)]
@@ -154,6 +160,31 @@ async def _observe(api: RecordedApi) -> list[Observation]:
             found += parser.flow_state(run.id, state, seen[run.id])
     for task in api.tasks():
         found += parser.task_run(task, seen.get(task.flow_run_id or "", Seen()))
+    return found
+
+
+def trace_reader(api: RecordedApi, *, clock: Callable[[], int]) -> TraceReader:
+    """What reads one run from API."""
+    return TraceReader(
+        api,
+        Describer(api, Cleaning(Settings(), tally=Tally())),
+        a_parser(),
+        heartbeat_period=30.0,
+        url_of=lambda kind, run_id: f"http://prefect.example/runs/{kind}-run/{run_id}",
+        clock=clock,
+    )
+
+
+def trace_of(name: str, *, after: float = 1.0) -> Trace:
+    """The run of the history NAME that is below no other, as read AFTER seconds from its end."""
+    api = RecordedApi(load(name))
+    latest = max(nanoseconds(event.occurred) for event in api.all_events())
+    top = min(
+        (run for run in api.runs() if not run.parent_task_run_id), key=lambda run: run.start_time
+    )
+    reader = trace_reader(api, clock=lambda: latest + int(after * 1e9))
+    found = asyncio.run(reader.read(top.id))
+    assert found is not None
     return found
 
 
