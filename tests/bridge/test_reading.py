@@ -66,7 +66,7 @@ def test_a_task_outside_of_a_flow_is_a_trace_too() -> None:
     found = read(api, free.id)
     assert found is not None
     assert found.run.kind == "task"
-    assert [span for span in found.spans if not span.parent_span_id][0].span_id
+    assert next(span for span in found.spans if not span.parent_span_id).span_id
 
 
 def test_a_task_of_a_flow_is_no_run_of_its_own() -> None:
@@ -88,7 +88,7 @@ class Endless(RecordedApi):
 
     async def subflow_runs(self, ids: Sequence[str]) -> AsyncIterator[list[wire.FlowRun]]:
         run = top(self)
-        number = int(list(ids)[-1][-6:], 16) if list(ids)[0] != run.id else 0
+        number = int(list(ids)[-1][-6:], 16) if next(iter(ids)) != run.id else 0
         yield [
             msgspec.structs.replace(run, id=f"00000000-0000-4000-8000-{number + i:012x}")
             for i in range(1, 60)
