@@ -217,6 +217,8 @@ def draw_stat(panel: Json, asked: Asked, size: Size) -> str:
     value = float(found[0]["value"][1])
     text = shown(value, config.get("unit", ""), config.get("decimals"))
     color = color_of(value, config)
+    if panel["options"].get("colorMode") == "none":
+        color = "transparent"
     return f'<div class="stat" style="background:{color}">{escape(text)}</div>'
 
 

@@ -235,6 +235,7 @@ def bridge(
       prefect-otel-status bridge --set-aside
     """
     from prefect_otel_status.bridge import command
+    from prefect_otel_status.bridge.collection import keep_what_is_loaded
     from prefect_otel_status.settings import ConfigurationError
 
     if release and not set_aside:
@@ -243,6 +244,7 @@ def bridge(
     options = {name: value for name, value in given.items() if value is not None}
     settings = _settings(**options, **({"allow_public": True} if allow_public else {}))
     command.log_to_stderr(as_json=log_format is LogFormat.JSON)
+    keep_what_is_loaded()
     work = command.run_once if once else command.run_forever
     try:
         if set_aside:
