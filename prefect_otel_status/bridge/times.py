@@ -9,7 +9,9 @@ from functools import lru_cache
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _SECOND = 1_000_000_000
 _LARGEST = 2**63 - 1
-_USUAL = len("2026-11-24T18:13:25.724941Z")
+_UTC = ("Z", "+00:00")
+"""What follows the microseconds in nearly all of Prefect's times."""
+
 _ISO = re.compile(
     r"(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}):(\d{2})(?:[.,](\d+))?"
     r"(?:[Zz]|([+-])([01]\d|2[0-3]):?([0-5]\d))?",
@@ -25,7 +27,7 @@ def nanoseconds(text: str | None) -> int:
     """
     if not text:
         return 0
-    if len(text) == _USUAL and text[26] == "Z":
+    if text[26:] in _UTC:
         second, micros = _second(text[:20]), text[20:26]
         if second and micros.isdecimal():
             return second + int(micros) * 1000
