@@ -109,6 +109,11 @@ class Settings(BaseSettings):
     allowed_hosts: Names = Field(
         (), description="Further names by which the bridge may be asked, such as a service's."
     )
+    web_token_file: Path | None = Field(
+        None,
+        description="A file with a token that whoever asks the bridge must have: as a bearer, or "
+        "as the password of any user. Allows addresses that other machines can reach.",
+    )
     jaeger_url: str = Field(
         "", description="Where Jaeger's pages are; the bridge's pages then link to traces."
     )

@@ -14,24 +14,33 @@ from uuid import UUID, uuid4
 from starlette.types import ASGIApp
 
 from prefect_otel_status.bridge import otlp
+from prefect_otel_status.bridge.api import PrefectApi
 from prefect_otel_status.bridge.cleaning import Cleaning
 from prefect_otel_status.bridge.connection import Connection
 from prefect_otel_status.bridge.core import Core
 from prefect_otel_status.bridge.daemon import Bridge
+from prefect_otel_status.bridge.describe import Describer
 from prefect_otel_status.bridge.endpoint import endpoint_of, is_wanted
 from prefect_otel_status.bridge.export import Exporter
 from prefect_otel_status.bridge.http import make_app
 from prefect_otel_status.bridge.lease import Lease, this_process
 from prefect_otel_status.bridge.listen import Listener
+from prefect_otel_status.bridge.live import Live
 from prefect_otel_status.bridge.options import Options
 from prefect_otel_status.bridge.outbox import Cap
+from prefect_otel_status.bridge.page_source import PageSource
+from prefect_otel_status.bridge.parse import Parser
+from prefect_otel_status.bridge.reading import TraceReader
+from prefect_otel_status.bridge.run_view import RunView
 from prefect_otel_status.bridge.sampling import sampler_of
 from prefect_otel_status.bridge.senders.base import Kind, Outcome, Sender
 from prefect_otel_status.bridge.senders.folder import FolderSender
 from prefect_otel_status.bridge.server import PrefectServer, from_prefect_settings
 from prefect_otel_status.bridge.serving import Listen, hosts_of
+from prefect_otel_status.bridge.site import Site
 from prefect_otel_status.bridge.spans import UrlOf
 from prefect_otel_status.bridge.store import Store, open_store
+from prefect_otel_status.bridge.token import read_token
 from prefect_otel_status.choice import GRPC
 from prefect_otel_status.settings import Settings, seconds_of
 from prefect_otel_status.tally import Tally
@@ -112,15 +121,33 @@ async def bridge(
         )
 
 
-def app_of(one: Bridge, listen: Listen, settings: Settings) -> ASGIApp:
-    """The pages of the bridge ONE, which listens at LISTEN."""
+def app_of(one: Bridge, listen: Listen, settings: Settings, *, live: Live | None = None) -> ASGIApp:
+    """The pages of the bridge ONE, which listens at LISTEN. LIVE tells browsers of changes."""
+    links = partial(_links_of, one.url_of, settings.jaeger_url.rstrip("/"))
+    runs = RunView(_trace_reader(one, settings), one.ended_run, links=links)
     return make_app(
         metrics=one.scrape,
         health=one.health,
         deployments=one.deployments,
         run=one.one_run,
         allowed_hosts=hosts_of(listen) | set(settings.allowed_hosts),
-        links=partial(_links_of, one.url_of, settings.jaeger_url.rstrip("/")),
+        site=Site(PageSource(one, runs), links=links, server=lambda: one.connection.server.origin),
+        live=live or Live(lambda: one.core.last_commit),
+        token=read_token(settings.web_token_file),
+    )
+
+
+def _trace_reader(one: Bridge, settings: Settings) -> TraceReader:
+    """What reads one run for its page; what it cannot read or takes out is not counted again."""
+    api = PrefectApi(one.connection)
+    clean = Cleaning(settings, tally=Tally())
+    return TraceReader(
+        api,
+        Describer(api, clean),
+        Parser(clean, on_bad=lambda reason: None),
+        heartbeat_period=settings.heartbeat_period,
+        url_of=one.url_of,
+        clock=one.core.clock,
     )
 
 

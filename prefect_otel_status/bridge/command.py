@@ -20,9 +20,11 @@ from prefect_otel_status.bridge.connection import (
 )
 from prefect_otel_status.bridge.daemon import Bridge
 from prefect_otel_status.bridge.lease import LeaseLostError
+from prefect_otel_status.bridge.live import Live
 from prefect_otel_status.bridge.outbox import SetAside
 from prefect_otel_status.bridge.serving import Listen, parse_listen, serve
 from prefect_otel_status.bridge.store import open_store
+from prefect_otel_status.bridge.token import read_token
 from prefect_otel_status.settings import Settings
 
 logger = logging.getLogger("prefect_otel_status.bridge")
@@ -33,12 +35,16 @@ DONE, LEFT, UNREACHABLE = 0, 1, 3
 
 async def run_forever(settings: Settings) -> int:
     """Run a bridge with its pages until SIGTERM or SIGINT; then stop in order."""
-    listen = parse_listen(settings.listen, allow_public=settings.allow_public)
+    has_token = read_token(settings.web_token_file) is not None
+    listen = parse_listen(settings.listen, allow_public=settings.allow_public or has_token)
     stop = asyncio.Event()
     _stop_on_signals(stop)
     async with AsyncExitStack() as stack:
         one = await stack.enter_async_context(bridge(settings, on_progress=Progress()))
-        serving = await stack.enter_async_context(serve(app_of(one, listen, settings), listen))
+        live = Live(lambda: one.core.last_commit)
+        app = app_of(one, listen, settings, live=live)
+        serving = await stack.enter_async_context(serve(app, listen))
+        stack.callback(live.close)
         _say_where(serving.listen)
         await one.run(stop)
     logger.info("The bridge has stopped.")
@@ -95,7 +101,7 @@ class Progress:
 
 
 def _say_where(listen: Listen) -> None:
-    logger.info("Metrics are at %s/metrics, how it goes at %s/readyz.", listen.url, listen.url)
+    logger.info("Deployments are shown at %s, metrics are at %s/metrics.", listen.url, listen.url)
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:

@@ -10,8 +10,10 @@ from contextlib import suppress
 from typing import Any
 
 from prefect_otel_status import signals
-from prefect_otel_status.bridge import ledger, views
+from prefect_otel_status.bridge import cards, ledger, recent, views
 from prefect_otel_status.bridge.api import PrefectApi
+from prefect_otel_status.bridge.cards import Look
+from prefect_otel_status.bridge.catalogue import Key
 from prefect_otel_status.bridge.cleaning import Cleaning
 from prefect_otel_status.bridge.connection import Connection, ServerUnavailable, Unauthorized
 from prefect_otel_status.bridge.core import Core
@@ -26,6 +28,7 @@ from prefect_otel_status.bridge.listen import Listener
 from prefect_otel_status.bridge.outage import Outage
 from prefect_otel_status.bridge.parse import Parser
 from prefect_otel_status.bridge.push import Pusher
+from prefect_otel_status.bridge.recent import EndedRun
 from prefect_otel_status.bridge.scrape import Scrape
 from prefect_otel_status.bridge.senders.base import Sender
 from prefect_otel_status.bridge.settle import Settler
@@ -33,6 +36,7 @@ from prefect_otel_status.bridge.silence import silent_rows
 from prefect_otel_status.bridge.spans import UrlOf
 from prefect_otel_status.bridge.sweep import Sweeper
 from prefect_otel_status.bridge.wire import Event
+from prefect_otel_status.web.overview import Card
 
 logger = logging.getLogger("prefect_otel_status.bridge")
 
@@ -66,7 +70,7 @@ class Bridge:
         self.core = core
         self.working = False
         self.url_of = url_of
-        self._connection = connection
+        self.connection = connection
         self._listener = listener
         self._exporters = exporters
         self._monotonic = monotonic
@@ -99,7 +103,7 @@ class Bridge:
         while not stop.is_set():
             if await self._wait_for_lease(stop):
                 await self._work(stop)
-        await self._connection.close()
+        await self.connection.close()
 
     async def once(self) -> int:
         """Sweep, settle and export until all is delivered; how many items still wait.
@@ -119,7 +123,7 @@ class Bridge:
         finally:
             self.working = False
             await self._end_lease()
-            await self._connection.close()
+            await self.connection.close()
 
     async def _not_settled(self) -> int:
         return await self.core.store.read(ledger.count_unsettled)
@@ -324,6 +328,24 @@ class Bridge:
         return await self.core.store.read(
             lambda connection: views.deployments(connection, self.core.catalogue)
         )
+
+    async def cards(self) -> list[Card]:
+        """All deployments, for the overview."""
+        due = self._keeper.next_due
+        return await self.core.store.read(
+            lambda connection: cards.cards(connection, self.core.catalogue, due)
+        )
+
+    async def look(self, key: Key) -> Look | None:
+        """The deployment KEY, for its page."""
+        due = self._keeper.next_due
+        return await self.core.store.read(
+            lambda connection: cards.look(connection, self.core.catalogue, due, key)
+        )
+
+    async def ended_run(self, run_id: str) -> EndedRun | None:
+        """What is kept of the run RUN_ID since it ended."""
+        return await self.core.store.read(lambda connection: recent.load_one(connection, run_id))
 
     async def one_run(self, run_id: str) -> dict[str, Any] | None:
         """One run, for `/api/runs/{id}`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 import re
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -17,6 +19,12 @@ ANY_HOST = "*"
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.%]+\]|[^:\[\]/@\s]+)(:[0-9]{1,5})?", re.ASCII)
 
 
+_OPEN = frozenset({"/healthz", "/readyz"})
+"""What a probe asks without a token: it says how the bridge is, and nothing of any run."""
+
+_ASK = {"WWW-Authenticate": 'Basic realm="prefect-otel-status", charset="UTF-8"'}
+
+
 class Guard:
     """Answers only requests whose `Host` is known, so that no web page reaches us by its own name.
 
@@ -24,15 +32,21 @@ class Guard:
     name stays in the `Host` header.
     """
 
-    def __init__(self, app: ASGIApp, *, allowed_hosts: Collection[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, *, allowed_hosts: Collection[str], token: str | None = None
+    ) -> None:
         self._app = app
+        self._token = token
         self._allowed = {host.lower().strip("[]") for host in allowed_hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or refuse."""
         if scope["type"] != "http":
             return
-        refusal = self._refusal(Headers(scope=scope).getlist("host"))
+        headers = Headers(scope=scope)
+        refusal = self._refusal(headers.getlist("host"))
+        if refusal is None and self._token is not None and scope["path"] not in _OPEN:
+            refusal = _unauthorized(headers.get("authorization", ""), self._token)
         await (refusal or self._app)(scope, receive, _with_headers(send))
 
     def _refusal(self, hosts: list[str]) -> Response | None:
@@ -42,6 +56,27 @@ class Guard:
         if ANY_HOST in self._allowed or match["name"].strip("[]") in self._allowed:
             return None
         return error_response(421, "This host name is not among those that are allowed.")
+
+
+def _unauthorized(authorization: str, token: str) -> Response | None:
+    """The answer to who has not TOKEN: as a bearer, or as the password of any user."""
+    scheme, _, given = authorization.partition(" ")
+    if scheme.lower() == "basic":
+        given = _password(given)
+    elif scheme.lower() != "bearer":
+        given = ""
+    # In the same time whatever is wrong with it.
+    if hmac.compare_digest(given.strip().encode(), token.encode()):
+        return None
+    return error_response(401, "This needs the token of the bridge.", _ASK)
+
+
+def _password(encoded: str) -> str:
+    try:
+        text = base64.b64decode(encoded.strip(), validate=True).decode()
+    except ValueError:
+        return ""
+    return text.partition(":")[2]
 
 
 def json_response(

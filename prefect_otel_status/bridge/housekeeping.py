@@ -8,14 +8,14 @@ import msgspec
 from sqlalchemy import Connection
 
 from prefect_otel_status import signals
-from prefect_otel_status.bridge import ledger
+from prefect_otel_status.bridge import ledger, recent
 from prefect_otel_status.bridge.api import PrefectApi
 from prefect_otel_status.bridge.catalogue import Key, Known, stale
 from prefect_otel_status.bridge.cleaning import Cleaning
 from prefect_otel_status.bridge.core import Core
 from prefect_otel_status.bridge.describe import Describer
 from prefect_otel_status.bridge.gauges import Gauges
-from prefect_otel_status.bridge.schedules import schedule_interval
+from prefect_otel_status.bridge.schedules import next_due, schedule_interval
 from prefect_otel_status.bridge.wire import Deployment
 
 _SECOND = 1_000_000_000
@@ -31,13 +31,16 @@ class Housekeeper:
         self._clean = clean
         self._flows: dict[str, str] = {}
         self.workers: Gauges = {}
+        self.next_due: dict[Key, int] = {}
 
     async def look_at_deployments(self) -> None:
         """Read the deployments: their names for runs to come, their schedules for the gauges."""
         found = await self._api.deployments()
         self._describer.learn(found)
+        now = self._core.clock()
         missing = {d.flow_id for d in found if d.flow_id} - self._flows.keys()
         self._flows.update(await self._api.flow_names(sorted(missing)) if missing else {})
+        self.next_due = {self._key(d): due for d in found if (due := next_due(d, now=now))}
         changed = [known for d in found if (known := self._changed(d))]
         changed += self._unscheduled(found)
         if changed:
@@ -89,6 +92,7 @@ class Housekeeper:
     async def _retire(self, key: Key) -> None:
         def work(connection: Connection) -> None:
             self._core.catalogue.retire(connection, key)
+            recent.forget(connection, key)
 
         await self._core.commit_forgetting(work, key)
         self._core.catalogue.forget(key)

@@ -1,4 +1,4 @@
-"""What the bridge answers over HTTP: metrics, health, deployments and runs. Read only."""
+"""What the bridge answers over HTTP: metrics, health, JSON, and pages for people. Read only."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from uuid import UUID
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from prefect_otel_status.bridge.exposition import OPENMETRICS, TEXT
 from prefect_otel_status.bridge.guard import Guard, error_response, json_response
 from prefect_otel_status.bridge.health import Health, Limits, readiness
+from prefect_otel_status.bridge.live import Live
+from prefect_otel_status.bridge.site import Site, either, wants_html
 from prefect_otel_status.failure import type_name
-from prefect_otel_status.web.deployment import deployment_page
 from prefect_otel_status.web.runbooks import runbook
 
 logger = logging.getLogger("prefect_otel_status.bridge")
@@ -31,23 +32,20 @@ WAITING = b"# waiting for the lease\n"
 
 _INDEX = """The bridge of prefect-otel-status.
 
+/                 the deployments, for a browser
+/deployments      a deployment: ?flow=NAME&deployment=NAME
+/runs/{id}        a flow run, with what happened when
+/runbooks/{name}  what to do about an alert
 /metrics          the metrics, for Prometheus
 /healthz          200 while the process lives
 /readyz           200 while it does its work, and why not
-/api/deployments  the deployments and how they are
-/api/runs/{id}    a flow run
-/deployments      a deployment: ?flow=NAME&deployment=NAME
-/runbooks/{name}  what to do about an alert
+/api/deployments  the deployments and how they are, as JSON
+/api/runs/{id}    a flow run, as JSON
+/live             server-sent events: something changed
 """
 _MEDIA_TYPE = "application/openmetrics-text"
 _WORTH_A_THREAD = 100_000
 """Bytes that take so long to compress that the event loop should not wait."""
-
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
-"""A page loads nothing and runs nothing; its own style stands in it."""
-
-LinksOf = Callable[[Mapping[str, Any]], Mapping[str, str]]
-"""The addresses at which a run can be seen elsewhere, by what is there."""
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -65,28 +63,39 @@ def make_app(
     deployments: Callable[[], Awaitable[Sequence[Any]]],
     run: Callable[[str], Awaitable[Any | None]],
     allowed_hosts: Collection[str],
-    links: LinksOf = lambda run: {},
+    site: Site | None = None,
+    live: Live | None = None,
+    token: str | None = None,
     limits: Limits | None = None,
     clock: Callable[[], int] = time.time_ns,
 ) -> ASGIApp:
-    """The application. Only requests whose `Host` is among ALLOWED_HOSTS are answered."""
-    pages = _Pages(metrics, health, deployments, run, links, limits or Limits(), clock)
-    routes = {
-        "/": pages.index,
+    """The application. Only requests whose `Host` is among ALLOWED_HOSTS are answered.
+
+    SITE has the pages for people, LIVE tells these of changes; without them there
+    are none. With TOKEN only who has it is answered, but for whether it is well.
+    """
+    pages = _Pages(metrics, health, deployments, run, limits or Limits(), clock)
+    routes: dict[str, Endpoint] = {
+        "/": either(site.overview, _INDEX) if site else pages.index,
+        "/help": pages.index,
         "/metrics": pages.metrics,
         "/healthz": pages.healthz,
         "/readyz": pages.readyz,
         "/api/deployments": pages.deployments,
         "/api/runs/{id}": pages.run,
-        "/deployments": pages.deployment,
         "/runbooks/{name}": pages.runbook,
+        **(site.routes() if site else {}),
+        **({"/live": live} if live else {}),
     }
+    refuse = _Refuse(site)
     app = Starlette(
-        routes=[Route(path, _guarded(page), methods=["GET"]) for path, page in routes.items()],
-        exception_handlers={HTTPException: _on_http_error},
+        routes=[
+            Route(path, _guarded(page, refuse), methods=["GET"]) for path, page in routes.items()
+        ],
+        exception_handlers={HTTPException: refuse.on_error},
     )
     app.router.redirect_slashes = False
-    return Guard(app, allowed_hosts=allowed_hosts)
+    return Guard(app, allowed_hosts=allowed_hosts, token=token)
 
 
 class _Pages:
@@ -98,7 +107,6 @@ class _Pages:
         health: Callable[[], Health],
         deployments: Callable[[], Awaitable[Sequence[Any]]],
         run: Callable[[str], Awaitable[Any | None]],
-        links: LinksOf,
         limits: Limits,
         clock: Callable[[], int],
     ) -> None:
@@ -106,7 +114,6 @@ class _Pages:
         self._health = health
         self._deployments = deployments
         self._run = run
-        self._links = links
         self._limits = limits
         self._clock = clock
 
@@ -142,17 +149,6 @@ class _Pages:
             return error_response(400, "The id of a run is a UUID.")
         found = await self._run(run_id)
         return error_response(404, f"No run {run_id}.") if found is None else json_response(found)
-
-    async def deployment(self, request: Request) -> Response:
-        wanted = {name: request.query_params.get(name) or None for name in ("flow", "deployment")}
-        found = [d for d in await self._deployments() if wanted.items() <= d.items()]
-        if not found:
-            return error_response(404, "No such deployment; `/api/deployments` names them.")
-        run_id = found[0].get("last_run_id")
-        last_run = await self._run(run_id) if run_id else None
-        links = self._links(last_run) if last_run else {}
-        page = deployment_page(found[0], last_run=last_run, links=links, now_ns=self._clock())
-        return HTMLResponse(page, headers={"Content-Security-Policy": POLICY})
 
     async def runbook(self, request: Request) -> Response:
         found = runbook(request.path_params["name"])
@@ -191,20 +187,41 @@ async def _compressed(body: bytes) -> bytes:
     return await asyncio.to_thread(gzip.compress, body, 1)
 
 
-def _guarded(page: Endpoint) -> Endpoint:
+class _Refuse:
+    """Errors: a page for a browser, JSON for anybody else."""
+
+    def __init__(self, site: Site | None) -> None:
+        self._site = site
+
+    def __call__(
+        self,
+        request: Request,
+        status: int,
+        sentence: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        if self._site is None or not wants_html(request):
+            return error_response(status, sentence, headers)
+        answer = self._site.error(status, sentence)
+        answer.headers.update(headers or {})
+        return answer
+
+    async def on_error(self, request: Request, error: Exception) -> Response:
+        """The answer to what no page is for."""
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        sentences = {404: "There is no such page; `/help` names them.", 405: "Only GET and HEAD."}
+        sentence = sentences.get(status, "That cannot be answered.")
+        return self(request, status, sentence, getattr(error, "headers", None))
+
+
+def _guarded(page: Endpoint, refuse: _Refuse) -> Endpoint:
     async def answer(request: Request) -> Response:
         try:
             return await page(request)
         except Exception as error:
             # Its text may hold the address of the store, with a password.
             logger.warning("%s could not be answered: %s", request.url.path, type_name(error))
-            return error_response(503, "This cannot be answered now; the bridge's log says more.")
+            sentence = "This cannot be answered now; the bridge's log says more."
+            return refuse(request, 503, sentence)
 
     return answer
-
-
-async def _on_http_error(request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    headers = getattr(error, "headers", None)
-    sentences = {404: "There is no such page; `/` names them.", 405: "Only GET and HEAD."}
-    return error_response(status, sentences.get(status, "That cannot be answered."), headers)

@@ -17,6 +17,7 @@ from prefect_otel_status.bridge.parse import Parser
 from prefect_otel_status.bridge.records import TASK, Observation, RunRow, SpanRecord
 from prefect_otel_status.bridge.silence import is_silent
 from prefect_otel_status.bridge.spans import UrlOf
+from prefect_otel_status.bridge.tracing import process_died
 from prefect_otel_status.bridge.wire import FlowRun, TaskRun
 
 MOST_RUNS = 200
@@ -33,11 +34,15 @@ class Api(fetching.Api, describe.Api, Protocol):
 
 @dataclass(frozen=True)
 class Trace:
-    """A run and all that is below it. `is_whole` is false where there was too much of it."""
+    """A run and all that is below it. `is_whole` is false where there was too much of it.
+
+    `died` says that its process was killed, or is taken to be.
+    """
 
     run: RunRow
     spans: tuple[SpanRecord, ...]
     is_whole: bool = True
+    died: bool = False
 
 
 class TraceReader:
@@ -75,7 +80,9 @@ class TraceReader:
         for run in found.values():
             self._presume(run, now)
         spans = drawn(run_id, found.values(), now=now, url_of=self._url_of)
-        return Trace(found[run_id].row, tuple(spans), is_whole)
+        run = found[run_id]
+        died = process_died(run.row, run.history().own.final)
+        return Trace(run.row, tuple(spans), is_whole, died)
 
     async def _tree(self, run_id: str) -> tuple[list[FlowRun], bool]:
         """The flow run RUN_ID and those below it, level by level; whether that is all."""

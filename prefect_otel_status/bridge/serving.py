@@ -61,7 +61,8 @@ def parse_listen(text: str, *, allow_public: bool = False) -> Listen:
     if not allow_public and not is_loopback(listen.host):
         raise ConfigurationError(
             f"{listen} can be reached from other machines, and anyone there could read what "
-            f"the runs say: listen on 127.0.0.1:{listen.port}, or allow it with --allow-public."
+            f"the runs say: listen on 127.0.0.1:{listen.port}, ask for a token by "
+            "PREFECT_OTEL_STATUS_WEB_TOKEN_FILE, or allow it with --allow-public."
         )
     return listen
 

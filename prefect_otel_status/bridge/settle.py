@@ -10,16 +10,17 @@ import msgspec
 from sqlalchemy import Connection
 
 from prefect_otel_status import signals
-from prefect_otel_status.bridge import fetching, ledger, otlp
+from prefect_otel_status.bridge import fetching, ledger, otlp, recent
 from prefect_otel_status.bridge.catalogue import Known, after_run
 from prefect_otel_status.bridge.close import close
 from prefect_otel_status.bridge.core import Core
 from prefect_otel_status.bridge.describe import Describer
 from prefect_otel_status.bridge.fetching import Fetcher, is_complete
-from prefect_otel_status.bridge.history import history_of
+from prefect_otel_status.bridge.history import History, history_of
 from prefect_otel_status.bridge.ingest import RECONCILE
 from prefect_otel_status.bridge.outbox import OutboxItem
 from prefect_otel_status.bridge.parse import Parser
+from prefect_otel_status.bridge.recent import ended_run
 from prefect_otel_status.bridge.records import (
     ACTIVE,
     ENDED,
@@ -27,7 +28,6 @@ from prefect_otel_status.bridge.records import (
     SETTLED,
     TASK,
     Closed,
-    Fact,
     Observation,
     RunRow,
     Seen,
@@ -129,18 +129,18 @@ class Settler:
             row = msgspec.structs.replace(row, phase=ACTIVE, inferred=False, due=0)
             ledger.save_rows(connection, [row])
             return []
-        closed = self._close(connection, row)
+        history = history_of(row.id, ledger.load_facts(connection, row.id))
+        closed = self._close(row, history)
         ledger.save_rows(connection, [msgspec.structs.replace(closed.row, due=now)])
         ledger.forget_facts(connection, row.id)
-        self._learn(connection, closed.row)
+        self._learn(connection, closed.row, history)
         dropped = self._core.put(connection, self._items(closed.spans, now))
         made = [Step(signals.BRIDGE_SPANS.name, (), len(closed.spans))] if closed.spans else []
         return [*closed.steps, *made, *dropped]
 
-    def _close(self, connection: Connection, row: RunRow) -> Closed:
-        facts = ledger.load_facts(connection, row.id)
+    def _close(self, row: RunRow, history: History) -> Closed:
         try:
-            return self._drawn(row, facts)
+            return self._drawn(row, history)
         except Exception as error:
             # It would fail again each time, and keep all others waiting.
             logger.error("The run %s could not be drawn: %s.", row.id, type(error).__name__)  # noqa: TRY400
@@ -148,10 +148,10 @@ class Settler:
             self._core.bad("not_drawn")
             return Closed(msgspec.structs.replace(row, phase=SETTLED, closings=row.closings + 1))
 
-    def _drawn(self, row: RunRow, facts: Sequence[tuple[str, Fact]]) -> Closed:
+    def _drawn(self, row: RunRow, history: History) -> Closed:
         return close(
             row,
-            history_of(row.id, facts),
+            history,
             owner=self._core.options.owner,
             since=self._core.since,
             environment=self._core.catalogue.environment_of(row),
@@ -159,9 +159,11 @@ class Settler:
             url_of=self._url_of,
         )
 
-    def _learn(self, connection: Connection, row: RunRow) -> None:
+    def _learn(self, connection: Connection, row: RunRow, history: History) -> None:
         if row.kind == TASK:
             return
+        if history.own.states or row.inferred:  # a mere correction has no end of its own
+            recent.keep(connection, [ended_run(row, history)])
         before = self._core.catalogue.get((row.flow_name, row.deployment_name))
         result = result_of(row.state_type, row.state_name) or ("error" if row.inferred else None)
         known: Known = after_run(before, row, result)

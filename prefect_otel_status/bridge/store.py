@@ -212,7 +212,15 @@ def _with_last_statuses(connection: Connection) -> None:
 
 _TEXTS = [f"{name} TEXT NOT NULL DEFAULT ''" for name in ("stage", "level", "template", "message")]
 
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _with_last_statuses}
+
+def _with_recent_runs(connection: Connection) -> None:
+    """Version 3: the last runs of each deployment are kept. The table was made with the rest."""
+
+
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {
+    1: _with_last_statuses,
+    2: _with_recent_runs,
+}
 """What leads from a version of the schema to the next."""
 
 

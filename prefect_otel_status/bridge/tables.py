@@ -16,7 +16,7 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 metadata = MetaData()
 
@@ -107,6 +107,18 @@ deployments = Table(
     Column("message", Text, nullable=False, server_default=""),
 )
 """What is known of each deployment beyond its runs."""
+
+recent = Table(
+    "recent",
+    metadata,
+    Column("run_id", String(36), primary_key=True),
+    Column("flow", Text, nullable=False),
+    Column("deployment", Text, nullable=False),
+    Column("ended", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Index("recent_by_deployment", "flow", "deployment", "ended"),
+)
+"""The last runs of each deployment that have ended: for a look, counters do not follow from it."""
 
 outbox = Table(
     "outbox",

@@ -1,64 +1,113 @@
-"""The page of one deployment: how it is, what it last said, where its last run can be seen."""
+"""The page of one deployment: how it is, what its runs said, how long they took, what failed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime, timezone
-from functools import cache
-from typing import Any
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from prefect_otel_status.web.frame import Frame
+from prefect_otel_status.web.overview import Bar, Card, bars_of
+from prefect_otel_status.web.templating import render
 
-HEALTH = {
-    "healthy": "Healthy: its latest run succeeded.",
-    "failing": "Failing: its latest run did not succeed.",
-    "unknown": "Unknown: no run has ended with a result that says.",
-}
+SHOWN = 60
+"""Statuses of the feed."""
 
-_STEPS = ((86_400, "days"), (3_600, "hours"), (60, "minutes"), (1, "seconds"))
+
+@dataclass(frozen=True)
+class SaidIn:
+    """A status and the run that said it. `at` is in nanoseconds since 1970."""
+
+    at: int
+    message: str
+    level: str
+    stage: str
+    run_id: str
+    run_name: str = ""
+
+
+@dataclass(frozen=True)
+class Past:
+    """A run that has ended, with what is told of it only here."""
+
+    bar: Bar
+    version: str = ""
+    error_type: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Failures:
+    """Runs that failed alike."""
+
+    kind: str
+    words: str
+    count: int
+    last: int
+    run_id: str
+
+
+@dataclass(frozen=True)
+class Version:
+    """The runs of one version of the model."""
+
+    name: str
+    runs: int
+    succeeded: int
+    last: int
 
 
 def deployment_page(
-    deployment: Mapping[str, Any],
+    card: Card,
+    past: Sequence[Past],
+    feed: Sequence[SaidIn],
     *,
-    last_run: Mapping[str, Any] | None,
     links: Mapping[str, str],
-    now_ns: int,
+    frame: Frame,
 ) -> str:
-    """The page as HTML. DEPLOYMENT is a row of `/api/deployments`, LAST_RUN of `/api/runs/{id}`.
-
-    LINKS lead to the last run elsewhere, by what they are called. All text is escaped.
-    """
-    return _template().render(
-        deployment=deployment,
-        health=HEALTH[deployment["health"]],
-        last_run=last_run,
+    """The page of CARD. PAST begins with the latest run. LINKS lead to its last run elsewhere."""
+    return render(
+        "deployment.html",
+        now=frame.now,
+        frame=replace(frame, title=f"{card.name}: {card.health}"),
+        card=card,
         links=links,
-        ago=lambda text: ago(text, now_ns=now_ns),
+        bars=bars_of,
+        runs=[each.bar for each in past],
+        feed=latest(feed),
+        errors=failures(past),
+        versions=versions(past),
     )
 
 
-def ago(text: str | None, *, now_ns: int) -> str:
-    """How long before NOW_NS the time TEXT was, in its largest unit; `never` for none."""
-    if not text:
-        return "never"
-    then = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    now = datetime.fromtimestamp(now_ns / 1e9, tz=timezone.utc)
-    seconds = max(0, int((now - then).total_seconds()))
-    for size, unit in _STEPS:
-        if seconds >= size:
-            number = seconds // size
-            return f"{number} {unit if number > 1 else unit[:-1]} ago"
-    return "now"
+def latest(feed: Sequence[SaidIn]) -> list[SaidIn]:
+    """FEED, the latest first, as much of it as is shown."""
+    return sorted(feed, key=lambda said: (said.at, said.message), reverse=True)[:SHOWN]
 
 
-@cache
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("prefect_otel_status.web"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("deployment.html")
+def failures(past: Sequence[Past]) -> list[Failures]:
+    """The failed runs of PAST by their error, the most frequent first."""
+    failed = [each for each in past if each.bar.is_error]
+    counts = Counter(each.error_type for each in failed)
+    first = {each.error_type: each for each in reversed(failed)}
+    return [
+        Failures(kind, first[kind].error, count, first[kind].bar.ended, first[kind].bar.run_id)
+        for kind, count in counts.most_common()
+    ]
+
+
+def versions(past: Sequence[Past]) -> list[Version]:
+    """The runs of PAST by the version that they bound, the latest first."""
+    named = [each for each in past if each.version]
+    found: dict[str, list[Past]] = {}
+    for each in named:
+        found.setdefault(each.version, []).append(each)
+    return [
+        Version(
+            name,
+            runs=len(runs),
+            succeeded=sum(each.bar.result == "success" for each in runs),
+            last=runs[0].bar.ended,
+        )
+        for name, runs in found.items()
+    ]

@@ -113,7 +113,7 @@ async def _nothing(*_: Any) -> Any:
     return []
 
 
-def _pages(*_: Any) -> Any:
+def _pages(*_: Any, **__: Any) -> Any:
     return make_app(
         metrics=_no_metrics,
         health=Health,
@@ -151,7 +151,7 @@ async def test_it_runs_with_its_pages_until_a_signal_comes(
     assert await asyncio.wait_for(task, 20) == 0
     at = f"http://127.0.0.1:{port}"
     assert caplog.messages == [
-        f"Metrics are at {at}/metrics, how it goes at {at}/readyz.",
+        f"Deployments are shown at {at}, metrics are at {at}/metrics.",
         "The bridge has stopped.",
     ]
 

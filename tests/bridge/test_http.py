@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import logging
@@ -25,7 +26,6 @@ PROMETHEUS = (
 
 
 AT = "1969-12-31T23:56:41Z"
-ASKED = "?flow=deploy&deployment=prod"
 DEPLOYMENT = {
     **{"flow": "deploy", "deployment": "prod", "environment": "live", "health": "failing"},
     **{"model": "bert", "version": "3", "active_runs": 1, "expected_interval_seconds": None},
@@ -76,7 +76,6 @@ async def client(bridge: Bridge) -> AsyncIterator[httpx.AsyncClient]:
         deployments=bridge.deployments,
         run=bridge.run,
         allowed_hosts=["localhost", "::1", "Bridge.example"],
-        links=lambda run: {"Prefect": f"http://prefect.example/{run['id']}"},
         clock=lambda: 10**9,
     )
     transport = httpx.ASGITransport(app)
@@ -173,9 +172,9 @@ async def test_deployments_and_runs(client: httpx.AsyncClient) -> None:
     [
         ("GET", f"/api/runs/{RUN[:-1]}2", 404, f"No run {RUN[:-1]}2."),
         ("GET", "/api/runs/1;drop", 400, "The id of a run is a UUID."),
-        ("GET", "/api/runs/", 404, "There is no such page; `/` names them."),
-        ("GET", "/metrics/", 404, "There is no such page; `/` names them."),
-        ("GET", "/nothing", 404, "There is no such page; `/` names them."),
+        ("GET", "/api/runs/", 404, "There is no such page; `/help` names them."),
+        ("GET", "/metrics/", 404, "There is no such page; `/help` names them."),
+        ("GET", "/nothing", 404, "There is no such page; `/help` names them."),
         ("POST", "/metrics", 405, "Only GET and HEAD."),
         ("DELETE", f"/api/runs/{RUN}", 405, "Only GET and HEAD."),
         ("OPTIONS", "/", 405, "Only GET and HEAD."),
@@ -252,28 +251,56 @@ async def test_every_host_can_be_allowed_and_two_never_are(bridge: Bridge) -> No
         assert (await client.get("/healthz", headers=two)).status_code == 400
 
 
-async def test_the_index_names_every_page(client: httpx.AsyncClient) -> None:
-    index = (await client.get("/")).text
-    named = [line.split()[0] for line in index.splitlines() if line.startswith("/")]
-    pages = ["/metrics", "/healthz", "/readyz", "/api/deployments", "/api/runs/{id}"]
-    assert named == [*pages, "/deployments", "/runbooks/{name}"]
-    filled = {"{id}": RUN, "{name}": "DeploymentFailing", "/deployments": "/deployments" + ASKED}
-    for path in named:
-        for name, value in filled.items():
-            path = value if path == name else path.replace(name, value) if "{" in name else path
-        assert (await client.get(path)).status_code in (200, 503)
-
-
-async def test_a_deployment_has_a_page_that_leads_to_its_last_run(
-    client: httpx.AsyncClient,
-) -> None:
-    answer = await client.get("/deployments" + ASKED)
-    assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert answer.headers["content-security-policy"].startswith("default-src 'none';")
-    for part in ("Failing", "Rolled back", f"http://prefect.example/{RUN}", "3 minutes ago"):
-        assert part in answer.text
-    assert (await client.get("/deployments?flow=deploy")).status_code == 404
+async def test_the_index_is_text_where_there_are_no_pages(client: httpx.AsyncClient) -> None:
+    index = await client.get("/", headers={"Accept": "text/html"})
+    assert index.headers["content-type"] == "text/plain; charset=utf-8"
+    assert index.text == (await client.get("/help")).text
+    assert "/metrics          the metrics, for Prometheus\n" in index.text
     assert (await client.get("/deployments")).status_code == 404
+
+
+TOKEN = "0123456789abcdef"
+BASIC = base64.b64encode(f"anybody:{TOKEN}".encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("authorization", "status"),
+    [
+        (f"Bearer {TOKEN}", 200),
+        (f"bearer  {TOKEN} ", 200),
+        (f"Basic {BASIC}", 200),
+        ("", 401),
+        (f"Bearer {TOKEN}0", 401),
+        (f"Bearer {TOKEN[:-1]}", 401),
+        (f"Token {TOKEN}", 401),
+        (TOKEN, 401),
+        ("Basic nonsense!", 401),
+        ("Basic " + base64.b64encode(TOKEN.encode()).decode(), 401),
+        ("Basic " + base64.b64encode(b"\xff:\xff").decode(), 401),
+    ],
+)
+async def test_with_a_token_only_who_has_it_is_answered(
+    bridge: Bridge, authorization: str, status: int
+) -> None:
+    app = make_app(
+        metrics=bridge.metrics,
+        health=lambda: bridge.health,
+        deployments=bridge.deployments,
+        run=bridge.run,
+        allowed_hosts=["localhost"],
+        token=TOKEN,
+    )
+    headers = {"Authorization": authorization} if authorization else {}
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://localhost", headers=headers
+    ) as client:
+        for path in ("/metrics", "/api/deployments", "/", "/help", "/nothing"):
+            answer = await client.get(path)
+            assert (answer.status_code == 401) == (status == 401), path
+            assert ("www-authenticate" in answer.headers) == (status == 401)
+            assert TOKEN not in answer.text
+        for path in ("/healthz", "/readyz"):
+            assert (await client.get(path)).status_code in (200, 503)
 
 
 async def test_a_runbook_is_the_page_of_the_docs(client: httpx.AsyncClient) -> None:

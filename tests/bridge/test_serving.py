@@ -63,7 +63,8 @@ def test_a_public_address_needs_the_flag(text: str) -> None:
         parse_listen(text)
     assert str(raised.value) == (
         f"{text} can be reached from other machines, and anyone there could read what the runs "
-        "say: listen on 127.0.0.1:9464, or allow it with --allow-public."
+        "say: listen on 127.0.0.1:9464, ask for a token by PREFECT_OTEL_STATUS_WEB_TOKEN_FILE, "
+        "or allow it with --allow-public."
     )
     assert str(parse_listen(text, allow_public=True)) == text
 

@@ -145,10 +145,11 @@ def a_parser() -> Parser:
 @cache
 def observations_of(name: str) -> list[Observation]:
     """All that the bridge would read of the history NAME: events, runs, states, tasks."""
-    return asyncio.run(_observe(RecordedApi(load(name))))
+    return asyncio.run(observe(RecordedApi(load(name))))
 
 
-async def _observe(api: RecordedApi) -> list[Observation]:
+async def observe(api: RecordedApi) -> list[Observation]:
+    """All that the bridge would read from API."""
     parser = a_parser()
     describer = Describer(api, Cleaning(Settings(), tally=Tally()))
     runs = api.runs()

@@ -4,81 +4,99 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
+from prefect_otel_status.web.deployment import (
+    SHOWN,
+    Failures,
+    Past,
+    SaidIn,
+    Version,
+    deployment_page,
+    failures,
+    latest,
+    versions,
+)
+from prefect_otel_status.web.frame import Frame
+from prefect_otel_status.web.overview import Bar, Card
 
-from prefect_otel_status.web.deployment import ago, deployment_page
-
-AT = "2026-11-24T10:00:00Z"
-NOW = 1_795_514_400 * 10**9  # the same moment
-DAY = 86_400 * 10**9
-MARKUP = "</style><script>alert(1)</script>\"'&"
-
-
-def deployment(**changes: Any) -> dict[str, Any]:
-    usual = {
-        **{"flow": "deploy", "deployment": "prod", "environment": None, "health": "healthy"},
-        **{"model": None, "version": None, "active_runs": 0, "last_status": None},
-        **{"last_status_at": None, "last_status_stage": None, "last_status_level": None},
-        **{"last_result": None, "last_run_id": None, "last_ended_at": None},
-        **{"last_success_at": None},
-    }
-    return {**usual, **changes}
+NOW = 1_795_514_400 * 10**9
+MINUTE = 60 * 10**9
+MARKUP = "<script>alert(1)</script>\"'&"
 
 
-def page(found: dict[str, Any], **rest: Any) -> str:
-    return deployment_page(found, **{"last_run": None, "links": {}, "now_ns": NOW, **rest})
+def past(number: int, result: str = "success", **rest: Any) -> Past:
+    return Past(Bar(f"run-{number}", f"name-{number}", result, 2.0, NOW - number * MINUTE), **rest)
+
+
+def page(card: Card, *runs: Past, feed: tuple[SaidIn, ...] = (), **links: str) -> str:
+    return deployment_page(card, runs, feed, links=links, frame=Frame(now=NOW))
 
 
 def test_a_deployment_that_never_ran_says_so() -> None:
-    text = page(deployment(health="unknown"))
-    for part in ("Unknown: no run has ended", "have said no status", "none has ended", "never"):
+    text = page(Card("deploy", why="No run has ended with a result that says."))
+    for part in ("No run has ended", "have said no status yet", "never", "Nothing yet."):
         assert part in text
+    assert "Durations" not in text
 
 
-def test_the_last_words_the_trace_and_the_ways_on_are_shown() -> None:
-    status = {"last_status": "Rolled back", "last_status_at": AT, "last_status_level": "error"}
+def test_the_last_words_the_failures_and_the_ways_on_are_shown() -> None:
     text = page(
-        deployment(**status, health="failing", last_result="error", last_ended_at=AT, model="bert"),
-        last_run={"trace_id": "0af7", "last_status": "Canary at 10 %"},
-        links={"Jaeger": "http://jaeger.example/trace/0af7"},
+        Card("deploy", "prod", message="Rolled back", level="error", said_at=NOW - MINUTE),
+        past(1, "failure", error_type="ValueError", error="no", version="3"),
+        past(2, version="2"),
+        feed=(SaidIn(NOW, "Canary at 10 %", "info", "canary", "run-1", "name-1"),),
+        Jaeger="http://jaeger.example/trace/0af7",
     )
     for part in (
-        "Failing: its latest run did not succeed.",
-        "<blockquote>Rolled back</blockquote>",
+        "<h1>deploy/prod ",
+        '<p class="message error">Rolled back</p>',
+        "Its last status, error, ",
         "Canary at 10 %",
-        "<code>0af7</code>",
-        '<a href="http://jaeger.example/trace/0af7">',
-        "bert",
+        '<a href="/runs/run-1">name-1</a>',
+        '<a href="http://jaeger.example/trace/0af7">Last run in Jaeger</a>',
+        '<span class="failure word">ValueError</span>',
+        "<td>3</td>",
+        "the longest 2.00 s",
     ):
-        assert part in text
+        assert part in text, part
+
+
+def test_failures_are_grouped_by_their_error() -> None:
+    runs = [
+        past(1, "failure", error_type="ValueError", error="the latest"),
+        past(2),
+        past(3, "error", error_type="Crashed", error="killed"),
+        past(4, "failure", error_type="ValueError", error="the first"),
+    ]
+    assert failures(runs) == [
+        Failures("ValueError", "the latest", 2, NOW - MINUTE, "run-1"),
+        Failures("Crashed", "killed", 1, NOW - 3 * MINUTE, "run-3"),
+    ]
+
+
+def test_versions_come_with_how_they_went() -> None:
+    runs = [past(1, version="v2"), past(2, "failure", version="v2"), past(3, version="v1"), past(4)]
+    assert versions(runs) == [
+        Version("v2", 2, 1, NOW - MINUTE),
+        Version("v1", 1, 1, NOW - 3 * MINUTE),
+    ]
+
+
+def test_the_feed_is_the_latest_first_and_has_an_end() -> None:
+    feed = [SaidIn(n, f"{n}", "info", "", "run") for n in range(SHOWN + 10)]
+    found = latest(feed)
+    assert [said.at for said in found] == list(range(SHOWN + 9, 9, -1))
 
 
 def test_markup_is_shown_as_it_was_said() -> None:
-    names = ("flow", "deployment", "environment", "model", "version", "last_status")
-    rest = ("last_status_stage", "last_status_level", "last_result", "last_ended_at")
-    found = deployment(**dict.fromkeys((*names, *rest[:3]), MARKUP), last_ended_at=AT)
-    run = {"trace_id": MARKUP, "last_status": MARKUP}
-    text = page(found, last_run=run, links={MARKUP: "http://" + MARKUP})
-    assert "<script" not in text
-    assert text.count("</style>") == 1
+    one = Past(Bar(MARKUP, MARKUP, MARKUP, 1.0, NOW), MARKUP, MARKUP, MARKUP)
+    bad = Past(Bar(MARKUP, MARKUP, "failure", 1.0, NOW), MARKUP, MARKUP, MARKUP)
+    said = SaidIn(NOW, MARKUP, MARKUP, MARKUP, MARKUP, MARKUP)
+    text = deployment_page(
+        Card(*[MARKUP] * 5, health="failing", why=MARKUP, message=MARKUP, level=MARKUP),
+        [one, bad],
+        [said],
+        links={MARKUP: "http://" + MARKUP},
+        frame=Frame(now=NOW),
+    )
+    assert text.count("<script") == 1  # the page's own
     assert "&#34;&#39;&amp;" in text
-
-
-@pytest.mark.parametrize(
-    ("later", "said"),
-    [
-        (-DAY, "now"),
-        (0, "now"),
-        (10**9, "1 second ago"),
-        (59 * 10**9, "59 seconds ago"),
-        (200 * 10**9, "3 minutes ago"),
-        (3_600 * 10**9, "1 hour ago"),
-        (2 * DAY, "2 days ago"),
-    ],
-)
-def test_how_long_ago_is_said_in_the_largest_unit(later: int, said: str) -> None:
-    assert ago(AT, now_ns=NOW + later) == said
-
-
-def test_never_is_said_where_there_is_no_time() -> None:
-    assert ago(None, now_ns=NOW) == "never"

@@ -1,0 +1,136 @@
+"""What the pages show of deployments, out of a store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect_otel_status.bridge import cards, ledger, recent
+from prefect_otel_status.bridge.catalogue import Catalogue, Known
+from prefect_otel_status.bridge.recent import EndedRun, Said
+from prefect_otel_status.bridge.records import Observation, RunRow, StatusFact
+from prefect_otel_status.bridge.store import Store
+from prefect_otel_status.web.deployment import SaidIn
+from prefect_otel_status.web.overview import Bar, Card, GateSeen, Now
+from tests.support.records import FLOW_RUN_ID, NOW, SECOND, TASK_RUN_ID
+
+KEY = ("train", "prod")
+GATE = Said(NOW, "Gate passed", gate="accuracy", decision="pass", score=0.9, threshold=0.8)
+
+
+def known(**changes: Any) -> Known:
+    usual: dict[str, Any] = {"flow": "train", "deployment": "prod", "last_result": "success"}
+    return Known(**{**usual, **changes})
+
+
+def ended(number: int, **changes: Any) -> EndedRun:
+    usual: dict[str, Any] = {
+        **{"id": f"run-{number}", "flow": "train", "deployment": "prod", "result": "success"},
+        **{"started": NOW, "ended": NOW + number * SECOND, "name": f"name-{number}"},
+    }
+    return EndedRun(**{**usual, **changes})
+
+
+async def fill(store: Store, *rows: RunRow, runs: tuple[EndedRun, ...] = ()) -> None:
+    await store.run(lambda connection: ledger.save_rows(connection, rows))
+    await store.run(lambda connection: recent.keep(connection, runs))
+
+
+async def all_cards(store: Store, *known: Known, due: int = 0) -> list[Card]:
+    catalogue = Catalogue()
+    catalogue.adopt(known)
+    return await store.read(lambda c: cards.cards(c, catalogue, {KEY: due} if due else {}))
+
+
+async def test_a_deployment_is_shown_whole(store: Store) -> None:
+    active = {"flow_name": "train", "deployment_name": "prod", "state_name": "Running"}
+    await fill(
+        store,
+        RunRow(FLOW_RUN_ID, said_at=NOW + 9, stage="fit", progress=0.5, started=NOW, **active),
+        RunRow(TASK_RUN_ID, said_at=NOW + 8, **active),
+        runs=(
+            ended(1, said=(GATE,)),
+            ended(2, result="failure", error_type="ValueError", said=(GATE,)),
+        ),
+    )
+    (card,) = await all_cards(
+        store,
+        known(
+            environment="live",
+            model="bert",
+            version="3",
+            message="Scored",
+            stage="fit",
+            level="info",
+            said_at=NOW,
+            last_ended=NOW + 2,
+            last_success=NOW + 1,
+        ),
+        due=NOW + SECOND,
+    )
+    assert card == Card(
+        flow="train",
+        deployment="prod",
+        environment="live",
+        model="bert",
+        version="3",
+        health="healthy",
+        why="Its latest run succeeded.",
+        message="Scored",
+        level="info",
+        stage="fit",
+        said_at=NOW + 9,
+        active=2,
+        now=Now(FLOW_RUN_ID, "Running", "fit", 0.5, NOW),
+        bars=(
+            Bar("run-1", "name-1", "success", 1.0, NOW + SECOND),
+            Bar("run-2", "name-2", "failure", 2.0, NOW + 2 * SECOND),
+        ),
+        next_due=NOW + SECOND,
+        last_ended=NOW + 2,
+        last_success=NOW + 1,
+        gates=(GateSeen("accuracy", "pass", 0.9, 0.8),),
+    )
+
+
+async def test_one_that_only_runs_is_shown_too(store: Store) -> None:
+    await fill(store, RunRow(FLOW_RUN_ID, flow_name="new", environment="lab", started=NOW))
+    (card,) = await all_cards(store)
+    assert (card.name, card.environment, card.health, card.active) == ("new", "lab", "unknown", 1)
+
+
+async def test_why_it_fails_is_counted_back_to_its_last_success(store: Store) -> None:
+    bad = {"result": "failure", "error_type": "ValueError"}
+    await fill(store, runs=(ended(1, **bad), ended(2), ended(3, **bad), ended(4, **bad)))
+    (card,) = await all_cards(store, known(last_result="failure", last_run_id="run-4"))
+    assert (card.health, card.why) == ("failing", "Its last 2 runs failed: ValueError.")
+
+
+async def test_without_its_run_it_fails_by_its_result(store: Store) -> None:
+    (card,) = await all_cards(store, known(last_result="timeout", last_run_id="gone"))
+    assert (card.health, card.why) == ("failing", "Its latest run failed: timeout.")
+
+
+async def test_one_whose_run_should_have_begun_is_late(store: Store) -> None:
+    await fill(
+        store, RunRow(FLOW_RUN_ID, flow_name="train", deployment_name="prod", state_name="Late")
+    )
+    (card,) = await all_cards(store, known())
+    assert (card.health, card.why) == ("late", "1 run should have begun by now.")
+
+
+async def test_a_close_look_has_what_active_and_ended_runs_said(store: Store) -> None:
+    row = RunRow(FLOW_RUN_ID, flow_name="train", deployment_name="prod", run_name="wise-owl")
+    await fill(store, row, runs=(ended(1, said=(GATE,), version="2", trace_id="ab"),))
+    said = Observation(FLOW_RUN_ID, TASK_RUN_ID, StatusFact(NOW + 5, "t", "Fitting", stage="fit"))
+    await store.run(lambda connection: ledger.add_facts(connection, [said], {}))
+    catalogue = Catalogue()
+    catalogue.adopt([known()])
+    found = await store.read(lambda c: cards.look(c, catalogue, {}, KEY))
+    assert found is not None
+    assert found.feed == (
+        SaidIn(NOW + 5, "Fitting", "info", "fit", FLOW_RUN_ID, "wise-owl"),
+        SaidIn(NOW, "Gate passed", "info", "", "run-1", "name-1"),
+    )
+    assert [past.version for past in found.past] == ["2"]
+    assert found.last_run == {"id": "run-1", "trace_id": "ab"}
+    assert await store.read(lambda c: cards.look(c, catalogue, {}, ("no", "such"))) is None
