@@ -20,7 +20,6 @@ from starlette.types import ASGIApp
 from prefect_otel_status.bridge.exposition import OPENMETRICS, TEXT
 from prefect_otel_status.bridge.guard import Guard, error_response, json_response
 from prefect_otel_status.bridge.health import Health, Limits, readiness
-from prefect_otel_status.bridge.live import Live
 from prefect_otel_status.bridge.site import Site, either, wants_html
 from prefect_otel_status.failure import type_name
 from prefect_otel_status.web.runbooks import runbook
@@ -64,7 +63,7 @@ def make_app(
     run: Callable[[str], Awaitable[Any | None]],
     allowed_hosts: Collection[str],
     site: Site | None = None,
-    live: Live | None = None,
+    live: Endpoint | None = None,
     token: str | None = None,
     limits: Limits | None = None,
     clock: Callable[[], int] = time.time_ns,

@@ -46,6 +46,11 @@ def test_the_commands_draw_what_ran_before_and_go_on(
     assert "RUN plain" in _run(show, env).stdout
     with beside(forever.split(), env=env, log=tmp_path / "bridge.log") as process:
         wait_for(lambda: _is_ready(port), timeout=60, what="the bridge")
+        page = _page(port, "/")
+        assert re.search(r'href="/deployments\?flow=plain&amp;deployment="', page)
+        run = re.search(r'href="(/runs/[0-9a-f-]{36})"', page)
+        assert run is not None
+        assert "RUN plain" in _page(port, run[1])
         process.terminate()
         assert process.wait(30) == 0
 
@@ -54,6 +59,11 @@ def _run(command: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command.split(), env=env, capture_output=True, text=True, timeout=100, check=False
     )
+
+
+def _page(port: int, path: str) -> str:
+    headers = {"Accept": "text/html"}
+    return httpx.get(f"http://127.0.0.1:{port}{path}", headers=headers, timeout=60).text
 
 
 def _is_ready(port: int) -> bool:

@@ -11,6 +11,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from starlette.requests import Request
+from starlette.responses import Response
+
 from prefect_otel_status.bridge import cards, recent
 from prefect_otel_status.bridge.catalogue import Key
 from prefect_otel_status.bridge.connection import ServerUnavailable
@@ -50,6 +53,24 @@ class Shown:
     version: int = 0
     is_away: bool = False
     url: str = ""
+    live: Live | None = None
+
+    def __post_init__(self) -> None:
+        self.listen_again()
+
+    def listen_again(self) -> None:
+        """Tell pages of changes, from now on."""
+        self.live = Live(lambda: self.version, pause=lambda seconds: asyncio.sleep(0.05))
+
+    def let_go(self) -> None:
+        """End the streams of all pages, and refuse new ones."""
+        if self.live is not None:
+            self.live.close()
+        self.live = None
+
+    async def stream(self, request: Request) -> Response:
+        """The stream for a page; none while it was let go."""
+        return await self.live(request) if self.live else Response(status_code=503)
 
     async def cards(self) -> list[Card]:
         return await self.core.store.read(
@@ -113,7 +134,6 @@ async def a_site(folder: Path, *, histories: Iterable[str] = SOME) -> AsyncItera
 @asynccontextmanager
 async def _served(shown: Shown) -> AsyncIterator[str]:
     runs = RunView(shown, shown.kept, links=_links)
-    live = Live(lambda: shown.version, pause=lambda seconds: asyncio.sleep(0.05))
     app = make_app(
         metrics=_no_metrics,
         health=lambda: shown.health,
@@ -126,14 +146,14 @@ async def _served(shown: Shown) -> AsyncIterator[str]:
             server=lambda: "http://prefect.example",
             clock=shown.clock,
         ),
-        live=live,
+        live=shown.stream,
         clock=shown.clock,
     )
     async with serve(app, Listen("127.0.0.1", 0)) as serving:
         try:
             yield serving.listen.url
         finally:
-            live.close()
+            shown.let_go()
 
 
 def _links(run: object) -> dict[str, str]:

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -47,6 +47,9 @@ _INTRODUCTION = (
     "its gate, one is retried, one is killed. The bridge beside the server draws what the killed "
     "one could not. This takes a minute, and leaves nothing running.\n"
 )
+
+_LOOK = "\nThe page of the bridge: [bold]{page}[/bold]\nIt is there for a look until Ctrl-C."
+_TICK = 0.5
 
 
 def run_demo() -> int:
@@ -97,7 +100,23 @@ class Demo:
             self._start()
             runs = [self._deploy(plan) for plan in PLANS]
             self._settle(runs)
+            if self._console.is_terminal:
+                self._report(runs)
+                self._stay()
+        if not self._console.is_terminal:
+            self._report(runs)
+
+    def _report(self, runs: list[Run]) -> None:
         Report(runs, self._folder).print(self._console)
+
+    def _stay(self) -> None:
+        """Keep the bridge's page open for a look, until Ctrl-C."""
+        self._console.print(_LOOK.format(page=f"http://{self._bridge.listen}"))
+        with suppress(KeyboardInterrupt):
+            while True:
+                for process in self._processes.values():
+                    process.check()
+                time.sleep(_TICK)
 
     @contextmanager
     def _stopping(self) -> Iterator[None]:
