@@ -10,7 +10,7 @@ export UV_SYSTEM_CERTS := 1
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check bench docs lock wheel-test lowest-test clean
+.PHONY: help demo test test-long faults soak check audit sbom bench docs lock wheel-test lowest-test clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -32,6 +32,21 @@ test: $(STAMP) ## Run the tests, with coverage
 
 test-long: $(STAMP) ## Run the tests that take minutes; one builds a collector, and needs Go
 	$(BIN)/python -m pytest -m long
+
+faults: $(STAMP) ## Provoke every fault, and write docs/reliability.md from what came of it
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m fault --faults-to .faults.json
+	$(BIN)/python docs/reliability.py --from .faults.json
+
+soak: $(STAMP) ## The long faults for longer: a hundred kills of whole bridges, minutes of events
+	BRIDGE_KILLS=100 FLOOD_ROUNDS=120 $(BIN)/python -m pytest -s -m fault \
+	  tests/integration/test_bridge_kills.py tests/faults/test_flood.py
+
+audit: $(STAMP) ## Look the locked dependencies up among known vulnerabilities; needs the network
+	$(UV) tool run --from pip-audit pip-audit --require-hashes --disable-pip -r requirements.lock
+
+sbom: $(STAMP) ## Write dist/sbom.json, what a release is made of, as CycloneDX
+	@mkdir -p dist
+	$(BIN)/cyclonedx-py environment --output-reproducible --of JSON -o dist/sbom.json $(BIN)/python
 
 check: $(STAMP) ## Lint, types, import direction, dependencies, generated files
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults import report
 from tests.support.postgres import new_database, postgres
 from tests.support.receiver import Received, otlp_receiver
 from tests.support.server import environment, prefect_server
@@ -20,6 +21,16 @@ ROOT = Path(__file__).parent.parent
 FLOWS = Path(__file__).parent / "flows"
 
 RunFlow = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Have the option that tells what came of each fault."""
+    report.add_option(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell it where that is asked for."""
+    report.configure(config)
 
 
 @pytest.fixture(scope="session")
