@@ -10,7 +10,7 @@ export UV_SYSTEM_CERTS := 1
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long faults soak check audit sbom bench docs lock wheel-test lowest-test clean
+.PHONY: help demo test test-long faults soak check audit sbom bench docs pictures lock wheel-test lowest-test clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -46,7 +46,9 @@ audit: $(STAMP) ## Look the locked dependencies up among known vulnerabilities; 
 
 sbom: $(STAMP) ## Write dist/sbom.json, what a release is made of, as CycloneDX
 	@mkdir -p dist
-	$(BIN)/cyclonedx-py environment --output-reproducible --of JSON -o dist/sbom.json $(BIN)/python
+	@# Not in .venv: what it brings makes each import of Prefect a second longer.
+	$(UV) tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py environment \
+	  --output-reproducible --of JSON -o dist/sbom.json $(BIN)/python
 
 check: $(STAMP) ## Lint, types, import direction, dependencies, generated files
 	$(BIN)/ruff check .
@@ -65,6 +67,7 @@ bench: $(STAMP) ## Measure a status, and the bridge, each against what it is com
 	$(BIN)/python -m benchmarks.bridge_million
 	$(BIN)/python -m benchmarks.bridge_latency
 	$(BIN)/python -m benchmarks.bridge_server_cost
+	$(BIN)/python -m benchmarks.status_page
 
 docs: $(STAMP) ## Generate the reference pages, dashboards, rules and the stack's configuration
 	$(BIN)/prefect-otel-status render --out dashboards
@@ -75,6 +78,9 @@ lock: $(STAMP) ## Resolve the locked and the lowest dependencies anew
 	  --generate-hashes --no-emit-index-url --no-header -o requirements.lock
 	$(UV) pip compile --quiet --upgrade pyproject.toml --resolution lowest-direct --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header -o requirements-lowest.lock
+
+pictures: $(STAMP) ## Photograph the status page anew for the docs; needs Chromium, takes ten seconds
+	$(BIN)/python docs/screenshots.py
 
 wheel-test: $(STAMP) ## Test the built wheel in a clean environment, not the checkout
 	@.ci/wheel-test requirements.lock

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
+import logging
+import os
 import sys
-from collections.abc import Coroutine
+import time
+from collections.abc import Callable, Coroutine
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
@@ -37,7 +41,6 @@ UNREACHABLE = 3
 app = typer.Typer(
     name=NAME,
     no_args_is_help=True,
-    add_completion=False,
     # The values in a traceback of Typer's could be secrets.
     pretty_exceptions_enable=False,
 )
@@ -78,7 +81,10 @@ def options(
     Examples:
       prefect-otel-status lint flows/
       prefect-otel-status trace-id 3f0e0b5e-8a52-4c0f-9f0c-1b7f0a1d2c3e
+      prefect-otel-status ls
+      prefect-otel-status tail
       prefect-otel-status trace --last
+      prefect-otel-status doctor
       prefect-otel-status show
       prefect-otel-status bridge
     """
@@ -274,6 +280,25 @@ def trace_id(
     typer.echo(hex_trace_id(trace_id_of(_run_id(run_id))))
 
 
+class Level(str, Enum):
+    """The levels of a status, the least first."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+    CRITICAL = "critical"
+
+
+class FailOn(str, Enum):
+    """What makes `ls` fail; `unhealthy` is failing or late."""
+
+    UNHEALTHY = "unhealthy"
+    FAILING = "failing"
+    LATE = "late"
+    UNKNOWN = "unknown"
+
+
 class TraceFormat(str, Enum):
     """How a trace is printed."""
 
@@ -331,6 +356,190 @@ def trace(
         typer.echo(f"No browser was found; the page is {page}.", err=True)
     if not found.is_whole:
         typer.echo("There is more of this run than is shown: it has too many subflows.", err=True)
+
+
+def _deployments(incomplete: str) -> list[str]:
+    """The deployments whose names begin so, for the shell."""
+    from prefect_otel_status.terminal.completion import complete
+
+    return complete(incomplete)
+
+
+@app.command()
+def tail(
+    *,
+    deployment: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Of this one only: FLOW/DEPLOYMENT, or the name of a deployment or a flow.",
+            autocompletion=_deployments,
+        ),
+    ] = "",
+    level: Annotated[
+        Level, typer.Option(help="From this level on; tasks' usual states are `debug`.")
+    ] = Level.INFO,
+    since: Annotated[
+        str, typer.Option(metavar="DURATION", help="Begin in the past: 90s, 10m, 2h.")
+    ] = "0s",
+    as_json: Annotated[bool, typer.Option("--json", help="An object a line.")] = False,
+) -> None:
+    """Print statuses and changes of state as they come, of every run of the server.
+
+    Goes on through a restart of the server, and then prints what it missed.
+    Ctrl-C ends it, with exit code 0. Exits with 2 where there is no such
+    deployment, and with 3 if the server cannot be read at the start.
+
+    \b
+    Examples:
+      prefect-otel-status tail
+      prefect-otel-status tail --deployment deploy-model/prod --level warning
+      prefect-otel-status tail --since 10m --json
+    """
+    from prefect_otel_status.bridge.command import log_to_stderr
+    from prefect_otel_status.settings import seconds_of
+    from prefect_otel_status.terminal import tail as command
+
+    settings = _settings()
+    log_to_stderr(as_json=False)
+    console = Console()
+    choice = command.Choice(deployment, level.value)
+
+    def put(line: command.Line) -> None:
+        if as_json:
+            console.file.write(command.as_json(line) + "\n")
+        else:
+            console.print(command.as_text(line), soft_wrap=True)
+        console.file.flush()
+
+    try:
+        _asked(command.follow(settings, choice, put, since=seconds_of(since)))
+    except ValueError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        raise typer.Exit from None
+    except BrokenPipeError:
+        _let_go_of_stdout()
+
+
+@app.command("ls")
+def list_deployments(
+    *,
+    flow: Annotated[str, typer.Option(metavar="NAME", help="Of this flow only.")] = "",
+    environment: Annotated[
+        str, typer.Option(metavar="NAME", help="In this environment only; a bridge knows it.")
+    ] = "",
+    bridge: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            help="Ask this bridge. By default one on this machine if it answers, else Prefect.",
+        ),
+    ] = "",
+    watch: Annotated[bool, typer.Option("--watch", help="Show it anew every two seconds.")] = False,
+    fail_on: Annotated[
+        list[FailOn] | None,
+        typer.Option(help="Exit with 1 if a deployment is so. Can be repeated."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The rows of /api/deployments.")] = False,
+) -> None:
+    """List the deployments and how they are, the worst first.
+
+    \b
+    Examples:
+      prefect-otel-status ls
+      prefect-otel-status ls --watch
+      prefect-otel-status ls --flow deploy-model --fail-on unhealthy
+      prefect-otel-status ls --json
+    """
+    from prefect_otel_status.terminal import listing as command
+
+    settings = _settings()
+    wanted = command.Wanted(flow, environment)
+
+    def read() -> command.Listing:
+        return _asked(command.listing(settings, bridge=bridge, wanted=wanted))
+
+    found = read()
+    if as_json:
+        typer.echo(json.dumps([dict(row) for row in found.rows], ensure_ascii=False, indent=2))
+    elif watch:
+        _watch(lambda: command.table_of(read(), now=time.time_ns()))
+    else:
+        # In a pipe a row is a line, however wide.
+        console = Console() if sys.stdout.isatty() else Console(width=1000)
+        console.print(command.table_of(found, now=time.time_ns()))
+    if command.unhealthy(found, [kind.value for kind in fail_on or ()]):
+        raise typer.Exit(FOUND)
+
+
+def _watch(table: Callable[[], Any]) -> None:
+    """Draw TABLE again and again until Ctrl-C."""
+    from rich.live import Live
+
+    try:
+        with Live(table(), auto_refresh=False, screen=sys.stdout.isatty()) as live:
+            while True:
+                time.sleep(2)
+                live.update(table(), refresh=True)
+    except KeyboardInterrupt:
+        raise typer.Exit from None
+
+
+def _let_go_of_stdout() -> None:
+    """End quietly: who read the output has gone, and Python would complain at its own end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@app.command()
+def doctor(
+    *,
+    bridge: Annotated[
+        str, typer.Option(metavar="URL", help="The bridge; by default where the settings say.")
+    ] = "",
+    prometheus: Annotated[str, typer.Option(metavar="URL", help="Where Prometheus is.")] = "",
+    alertmanager: Annotated[str, typer.Option(metavar="URL", help="Where Alertmanager is.")] = "",
+    grafana: Annotated[str, typer.Option(metavar="URL", help="Where Grafana is.")] = "",
+    jaeger: Annotated[str, typer.Option(metavar="URL", help="Where Jaeger's pages are.")] = "",
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.1, help="What each check has.")
+    ] = 5.0,
+    as_json: Annotated[bool, typer.Option("--json", help="All checks as one JSON array.")] = False,
+) -> None:
+    """Check that telemetry works, from the settings to what each backend got.
+
+    Sends a span and an event that are marked as synthetic, and looks for them;
+    they count in nothing. Exits with 1 if a check failed; warnings do not count.
+
+    \b
+    Examples:
+      prefect-otel-status doctor
+      prefect-otel-status doctor --prometheus http://localhost:9090 --jaeger http://localhost:16686
+      prefect-otel-status doctor --json
+    """
+    from prefect_otel_status.terminal.doctor import command
+    from prefect_otel_status.terminal.doctor.backends import Addresses
+    from prefect_otel_status.terminal.doctor.check import FAILED, Result
+
+    settings, console, found = _settings(), Console(), list[Result]()
+    try:
+        addresses = Addresses(bridge, prometheus, alertmanager, grafana, jaeger)
+    except ValueError as error:
+        _fail(str(error))
+    # What breaks is in the findings; the log of the parts would say it again.
+    logging.getLogger("prefect_otel_status").setLevel(logging.CRITICAL + 1)
+
+    async def examine() -> None:
+        async for result in command.examine(settings, addresses, timeout=timeout):
+            found.append(result)
+            if not as_json:
+                console.print(command.as_text(result), soft_wrap=True)
+
+    _asked(examine())
+    if as_json:
+        typer.echo(command.as_json(found))
+    if any(result.outcome == FAILED for result in found):
+        raise typer.Exit(FOUND)
 
 
 @app.command()

@@ -27,6 +27,8 @@ BOUND_LABEL_PREFIX = "prefect_status.bound."
 
 PREFECT_EVENT = "prefect-otel-status.statuses"
 """The Prefect event that holds a batch of status messages."""
+PROBE_EVENT = "prefect-otel-doctor.probe"
+"""What `doctor` sends to see that events are kept. No bridge reads it: it is about no run."""
 
 
 HOOK_NAME = "prefect_otel_status"
@@ -181,6 +183,9 @@ ABANDONED = Attribute(
 )
 INFERRED = Attribute(
     "prefect_status.inferred", "True where heartbeats stopped and nobody reported the end."
+)
+SYNTHETIC = Attribute(
+    "user_agent.synthetic.type", "`test` on what `doctor` sends to see that it arrives; no run's."
 )
 QUEUE_SECONDS = Attribute(
     "prefect_status.queue", "Seconds between the expected and the actual start of the run."

@@ -225,6 +225,7 @@ def test_a_tasks_transitions_are_told_whole(told: Told) -> None:
     )
 
 
+@pytest.mark.fault(25)
 def test_running_twice_is_one_transition(told: Told) -> None:
     run, state, classic = a_flow_run(), at(Running()), Classic()
     hook = FlowHook(classic)
@@ -363,6 +364,7 @@ def test_an_async_handler_is_awaited(told: Told) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3), KeyboardInterrupt()])
+@pytest.mark.fault(26)
 def test_a_handler_that_raises_is_counted_and_the_run_goes_on(
     told: Told, error: BaseException
 ) -> None:
@@ -374,6 +376,7 @@ def test_a_handler_that_raises_is_counted_and_the_run_goes_on(
     assert [found.state_name for found in told.transitions] == ["Running"]
 
 
+@pytest.mark.fault(26)
 def test_a_handler_that_hangs_is_left_behind(tell: Tell) -> None:
     told, gate = tell(handler_timeout=0.05), threading.Event()
 

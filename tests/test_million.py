@@ -15,6 +15,7 @@ BUDGET = 100
 
 
 @pytest.mark.long
+@pytest.mark.fault(30)
 def test_a_million_distinct_templates_and_stages_stay_within_the_budget(tmp_path: Path) -> None:
     env = environment(tmp_path, PYTHONPATH=str(ROOT))
     scrape = run_flow("million_values.py", str(MILLION), str(BUDGET), env=env, timeout=110).stdout

@@ -401,6 +401,7 @@ def _refuse(thread: threading.Thread) -> None:
 # --- the flow never waits ------------------------------------------------------
 
 
+@pytest.mark.fault(26)
 def test_put_does_not_wait_for_a_sink_that_hangs(make: Make) -> None:
     sink = Sink()
     recorder = make(sink, capacity=10)
@@ -530,6 +531,7 @@ def test_a_listener_to_overflows_that_raises_is_counted(make: Make, tally: Tally
 # --- sinks that fail -----------------------------------------------------------
 
 
+@pytest.mark.fault(26)
 def test_a_sink_that_raises_harms_no_other(make: Make, tally: Tally) -> None:
     bad, good = Sink("bad"), Sink("good")
     bad.error = ValueError("no")

@@ -198,6 +198,7 @@ def test_an_exceptions_words_are_safe_wherever_prefect_puts_them(told: Told) -> 
 # --- where a span belongs -----------------------------------------------------
 
 
+@pytest.mark.fault(28)
 def test_a_run_that_goes_on_in_another_process_links_to_its_first_span(told: Told) -> None:
     label = f"00-{OURS:032x}-00000000000000aa-01"
     with told.run_of(train, labels={LABEL: label}):

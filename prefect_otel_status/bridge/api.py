@@ -124,6 +124,17 @@ class PrefectApi:
         rows = await self._rows("flow_runs/filter", by_start, offset=0, limit=limit)
         return self._decoded(rows, _FLOW_RUN)
 
+    async def last_ended_runs(self, number: int) -> list[wire.FlowRun]:
+        """The NUMBER of runs that ended last, the latest first, in pages of 200."""
+        found: list[wire.FlowRun] = []
+        query = {"flow_runs": {"end_time": {"is_null_": False}}, "sort": "END_TIME_DESC"}
+        while len(found) < number:
+            rows = await self._rows("flow_runs/filter", query, offset=len(found), limit=RUNS_PAGE)
+            found += self._decoded(rows, _FLOW_RUN)
+            if len(rows) < RUNS_PAGE:
+                break
+        return found
+
     async def task_runs_by_id(self, ids: Iterable[str]) -> list[wire.TaskRun]:
         """The task runs with IDS, as far as they exist."""
         return await self._task_runs("id", ids)

@@ -101,10 +101,10 @@ async def bridge(
         stack.push_async_callback(store.close)
         tally = Tally()
         core = _core(store, options, clock, tally)
-        senders = {signal: _sender(signal, settings, environ) for signal in _signals(options)}
+        senders = {signal: sender_of(signal, settings, environ) for signal in _signals(options)}
         for sender in senders.values():
             stack.push_async_callback(sender.close)
-        pushes = _sender("metrics", settings, environ) if options.metrics else None
+        pushes = sender_of("metrics", settings, environ) if options.metrics else None
         if pushes is not None:
             stack.push_async_callback(pushes.close)
         connection = Connection(server)
@@ -169,7 +169,8 @@ def _signals(options: Options) -> tuple[str, ...]:
     return ("traces", "logs") if options.logs else ("traces",)
 
 
-def _sender(signal: str, settings: Settings, environ: Mapping[str, str]) -> Sender:
+def sender_of(signal: str, settings: Settings, environ: Mapping[str, str]) -> Sender:
+    """What sends SIGNAL to where ENVIRON says, or into the local folder."""
     if not is_wanted(signal, environ):
         return _Nowhere()
     endpoint = endpoint_of(signal, environ)

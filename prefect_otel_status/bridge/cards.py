@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, select
 
@@ -14,9 +15,11 @@ from prefect_otel_status.bridge.history import history_of
 from prefect_otel_status.bridge.recent import EndedRun, Said, said_of
 from prefect_otel_status.bridge.records import ACTIVE, TASK
 from prefect_otel_status.bridge.tables import runs
+from prefect_otel_status.bridge.times import iso
 from prefect_otel_status.model import ERROR_RESULTS
+from prefect_otel_status.web.bars import Bar
 from prefect_otel_status.web.deployment import Past, SaidIn
-from prefect_otel_status.web.overview import Bar, Card, GateSeen, Now
+from prefect_otel_status.web.overview import Card, GateSeen, Now
 
 _LATE = "Late"
 
@@ -46,14 +49,25 @@ class Look:
 
 def cards(connection: Connection, catalogue: Catalogue, due: Mapping[Key, int]) -> list[Card]:
     """All deployments. DUE says when each is to run next, in nanoseconds."""
+    return [card for card, _ in _all(connection, catalogue, due)]
+
+
+def rows(
+    connection: Connection, catalogue: Catalogue, due: Mapping[Key, int]
+) -> list[dict[str, Any]]:
+    """All deployments for scripts: what `/api/deployments` answers."""
+    return [row_of(card, known) for card, known in _all(connection, catalogue, due)]
+
+
+def _all(
+    connection: Connection, catalogue: Catalogue, due: Mapping[Key, int]
+) -> list[tuple[Card, Known]]:
     active = _active(connection)
     kept = recent.load(connection)
-    known = {known.key: known for known in catalogue.all()}
+    found = {key: Known(*key) for key in active} | {each.key: each for each in catalogue.all()}
     return [
-        _card(
-            known.get(key) or Known(*key), active.get(key, []), kept.get(key, []), due.get(key, 0)
-        )
-        for key in sorted(known.keys() | active.keys())
+        (card_of(known, active.get(key, []), kept.get(key, []), due.get(key, 0)), known)
+        for key, known in sorted(found.items())
     ]
 
 
@@ -66,7 +80,7 @@ def look(
     if known is None and not active:
         return None
     kept = recent.load_of(connection, key)
-    card = _card(known or Known(*key), active, kept, due.get(key, 0))
+    card = card_of(known or Known(*key), active, kept, due.get(key, 0))
     feed = [said for run in active for said in _said_by(connection, run)]
     feed += [said for run in kept for said in said_in(run)]
     last = kept[0] if kept else None
@@ -76,6 +90,35 @@ def look(
         tuple(feed),
         {"id": last.id, "trace_id": last.trace_id} if last else None,
     )
+
+
+def row_of(card: Card, known: Known) -> dict[str, Any]:
+    """CARD for scripts, with what only KNOWN says: a row of `/api/deployments`."""
+    return {
+        "flow": card.flow,
+        "deployment": card.deployment or None,
+        "environment": card.environment or None,
+        "model": card.model or None,
+        "version": card.version or None,
+        "health": card.health,
+        "why": card.why,
+        "active_runs": card.active,
+        "last_status": card.message or None,
+        "last_status_at": _time(card.said_at),
+        "last_status_stage": card.stage or None,
+        "last_status_level": card.level or None,
+        "last_result": known.last_result or None,
+        "last_run_id": known.last_run_id or None,
+        "last_ended_at": _time(card.last_ended),
+        "last_success_at": _time(card.last_success),
+        "success_rate": card.success_rate,
+        "next_run_at": _time(card.next_due),
+        "expected_interval_seconds": known.interval or None,
+    }
+
+
+def _time(nanoseconds: int) -> str | None:
+    return iso(nanoseconds) if nanoseconds else None
 
 
 def said_in(run: EndedRun) -> list[SaidIn]:
@@ -100,7 +143,8 @@ def _active(connection: Connection) -> dict[Key, list[Active]]:
     return found
 
 
-def _card(known: Known, active: Sequence[Active], kept: Sequence[EndedRun], due: int) -> Card:
+def card_of(known: Known, active: Sequence[Active], kept: Sequence[EndedRun], due: int) -> Card:
+    """KNOWN with the runs that go on, who spoke last first, and those KEPT, the latest first."""
     health, why = verdict(known, active, kept)
     return Card(
         flow=known.flow,

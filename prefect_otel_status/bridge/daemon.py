@@ -325,8 +325,9 @@ class Bridge:
 
     async def deployments(self) -> list[dict[str, Any]]:
         """All deployments, for `/api/deployments`."""
+        due = self._keeper.next_due
         return await self.core.store.read(
-            lambda connection: views.deployments(connection, self.core.catalogue)
+            lambda connection: cards.rows(connection, self.core.catalogue, due)
         )
 
     async def cards(self) -> list[Card]:

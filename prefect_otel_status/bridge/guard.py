@@ -18,6 +18,10 @@ ANY_HOST = "*"
 
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.%]+\]|[^:\[\]/@\s]+)(:[0-9]{1,5})?", re.ASCII)
 
+_NAME_IT = (
+    "This host name is not among those that are allowed: "
+    "name it in PREFECT_OTEL_STATUS_ALLOWED_HOSTS."
+)
 
 _OPEN = frozenset({"/healthz", "/readyz"})
 """What a probe asks without a token: it says how the bridge is, and nothing of any run."""
@@ -55,7 +59,7 @@ class Guard:
             return error_response(400, "The request has no usable Host header.")
         if ANY_HOST in self._allowed or match["name"].strip("[]") in self._allowed:
             return None
-        return error_response(421, "This host name is not among those that are allowed.")
+        return error_response(421, _NAME_IT)
 
 
 def _unauthorized(authorization: str, token: str) -> Response | None:

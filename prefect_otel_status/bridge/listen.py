@@ -83,6 +83,11 @@ class Listener:
         self._stream = Outage("The stream of Prefect's events", logger=_log, monotonic=monotonic)
         self._taking = Outage("Taking in Prefect's events", logger=_log, monotonic=monotonic)
 
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the stream now; empty while all is well."""
+        return self._stream.sentence
+
     async def run(self, deliver: Deliver, stop: asyncio.Event) -> None:
         """Listen until STOP is set. Raises nothing; a delivery under way is let finish.
 

@@ -17,6 +17,9 @@ from prefect_otel_status.web.overview import Card
 FRESH = 1.0
 """Seconds for which the overview is not read anew."""
 
+SHARE = 10
+"""And as many times what reading it took, so that readers never take more than that share."""
+
 
 class PageSource:
     """Reads for pages."""
@@ -29,15 +32,16 @@ class PageSource:
         self._monotonic = monotonic
         self._lock = asyncio.Lock()
         self._cards: Sequence[Card] = ()
-        self._read_at: float | None = None
+        self._old_at = float("-inf")
 
     async def cards(self) -> Sequence[Card]:
         """All deployments."""
         async with self._lock:
-            now = self._monotonic()
-            if self._read_at is None or now - self._read_at > FRESH:
+            if self._monotonic() >= self._old_at:
+                began = self._monotonic()
                 self._cards = await self._bridge.cards()
-                self._read_at = now
+                now = self._monotonic()
+                self._old_at = now + max(FRESH, SHARE * (now - began))
             return self._cards
 
     async def look(self, key: Key) -> Look | None:

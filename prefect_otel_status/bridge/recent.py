@@ -69,7 +69,8 @@ class EndedRun(msgspec.Struct, frozen=True, omit_defaults=True):
         return max(0, self.ended - self.started) / 1e9 if self.started else 0.0
 
 
-_decoder = msgspec.json.Decoder(EndedRun)
+_run = msgspec.json.Decoder(EndedRun)
+_all_said = msgspec.json.Decoder(tuple[Said, ...])
 _encode = msgspec.json.Encoder().encode
 
 
@@ -136,7 +137,8 @@ def keep(connection: Connection, runs: Iterable[EndedRun]) -> None:
             "flow": run.flow,
             "deployment": run.deployment,
             "ended": run.ended,
-            "body": _encode(run),
+            "body": _encode(msgspec.structs.replace(run, said=_gates(run))),
+            "said": _encode(run.said),
         }
         for run in runs
     ]
@@ -159,28 +161,35 @@ def _prune(connection: Connection, key: Key) -> None:
         connection.execute(delete(recent).where(ours, recent.c.ended < last))
 
 
+def _gates(run: EndedRun) -> tuple[Said, ...]:
+    return tuple(said for said in run.said if said.gate)
+
+
 def load(connection: Connection) -> dict[Key, list[EndedRun]]:
-    """The runs that are kept, by deployment, the latest first."""
+    """The runs that are kept, by deployment, the latest first. `said` has their gates alone."""
     found: dict[Key, list[EndedRun]] = defaultdict(list)
     query = select(recent.c.flow, recent.c.deployment, recent.c.body)
     for flow, deployment, body in connection.execute(query.order_by(recent.c.ended.desc())):
-        found[flow, deployment].append(_decoder.decode(body))
+        found[flow, deployment].append(_run.decode(body))
     return found
 
 
 def load_of(connection: Connection, key: Key) -> list[EndedRun]:
-    """The runs of the deployment KEY that are kept, the latest first."""
-    query = select(recent.c.body).where(recent.c.flow == key[0], recent.c.deployment == key[1])
-    rows = connection.execute(query.order_by(recent.c.ended.desc()))
-    return [_decoder.decode(body) for (body,) in rows]
+    """The runs of the deployment KEY that are kept, the latest first, with what they said."""
+    ours = (recent.c.flow == key[0]) & (recent.c.deployment == key[1])
+    query = select(recent.c.body, recent.c.said).where(ours).order_by(recent.c.ended.desc())
+    return [_whole(*row) for row in connection.execute(query)]
 
 
 def load_one(connection: Connection, run_id: str) -> EndedRun | None:
-    """The run RUN_ID, if it is kept."""
-    body = connection.execute(
-        select(recent.c.body).where(recent.c.run_id == run_id)
-    ).scalar_one_or_none()
-    return None if body is None else _decoder.decode(body)
+    """The run RUN_ID with what it said, if it is kept."""
+    query = select(recent.c.body, recent.c.said).where(recent.c.run_id == run_id)
+    row = connection.execute(query).one_or_none()
+    return _whole(*row) if row else None
+
+
+def _whole(body: bytes, said: bytes) -> EndedRun:
+    return msgspec.structs.replace(_run.decode(body), said=_all_said.decode(said))
 
 
 def forget(connection: Connection, key: Key) -> None:

@@ -21,6 +21,9 @@ from prefect_otel_status.web.frame import Frame
 from prefect_otel_status.web.overview import Card, Query, overview_page
 from prefect_otel_status.web.templating import STATIC, static
 
+CLOSES = {"Connection": "close"}
+"""A browser keeps connections open for a minute; with many of them a scrape would find none."""
+
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
@@ -30,6 +33,7 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Vary": "Accept",
+    **CLOSES,
 }
 """A page loads what comes from here, and nothing of others. It runs no inline script."""
 
@@ -112,7 +116,7 @@ class Site:
         found = static(name)
         if found is None:
             return error_response(404, "There is no such file.")
-        return Response(found, media_type=STATIC[name])
+        return Response(found, headers=CLOSES, media_type=STATIC[name])
 
     def error(self, status: int, sentence: str) -> Response:
         """A page that says what is wrong."""

@@ -116,9 +116,13 @@ recent = Table(
     Column("deployment", Text, nullable=False),
     Column("ended", BigInteger, nullable=False),
     Column("body", LargeBinary, nullable=False),
+    Column("said", LargeBinary, nullable=False),
     Index("recent_by_deployment", "flow", "deployment", "ended"),
 )
-"""The last runs of each deployment that have ended: for a look, counters do not follow from it."""
+"""The last runs of each deployment that have ended: for a look, counters do not follow from it.
+
+What they said is apart: the overview reads all runs, and needs none of that.
+"""
 
 outbox = Table(
     "outbox",

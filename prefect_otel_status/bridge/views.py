@@ -1,64 +1,19 @@
-"""What the bridge knows of deployments and runs, as JSON for scripts and pages. Reads only."""
+"""What the bridge knows of a run, as JSON for scripts. Reads only."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 
 from prefect_otel_status import signals
 from prefect_otel_status.bridge import ledger
-from prefect_otel_status.bridge.catalogue import Catalogue, Known
 from prefect_otel_status.bridge.core import trace_of
 from prefect_otel_status.bridge.history import Subject, history_of
-from prefect_otel_status.bridge.records import ACTIVE, RunRow, StateFact, StatusFact
-from prefect_otel_status.bridge.tables import runs
+from prefect_otel_status.bridge.records import RunRow, StateFact, StatusFact
 from prefect_otel_status.bridge.times import iso
 from prefect_otel_status.ids import hex_trace_id
-from prefect_otel_status.model import ERROR_RESULTS, result_of
-
-
-def deployments(connection: Connection, catalogue: Catalogue) -> list[dict[str, Any]]:
-    """Each deployment: environment, model, last result and success, how many runs go on."""
-    query = (
-        select(runs.c.flow, runs.c.deployment, func.count(), func.max(runs.c.said_at))
-        .where(runs.c.phase == ACTIVE)
-        .group_by(runs.c.flow, runs.c.deployment)
-    )
-    active = {(flow, name): (n, said) for flow, name, n, said in connection.execute(query)}
-    known = {known.key: known for known in catalogue.all()}
-    return [
-        _deployment(known.get(key) or Known(*key), *active.get(key, (0, 0)))
-        for key in sorted(known.keys() | active.keys())
-    ]
-
-
-def _deployment(known: Known, active: int, said_at: int) -> dict[str, Any]:
-    return {
-        "flow": known.flow,
-        "deployment": known.deployment or None,
-        "environment": known.environment or None,
-        "model": known.model or None,
-        "version": known.version or None,
-        "health": _health(known.last_result),
-        "active_runs": active,
-        "last_status": known.message or None,
-        "last_status_at": _time(max(said_at, known.said_at)),
-        "last_status_stage": known.stage or None,
-        "last_status_level": known.level or None,
-        "last_result": known.last_result or None,
-        "last_run_id": known.last_run_id or None,
-        "last_ended_at": _time(known.last_ended),
-        "last_success_at": _time(known.last_success),
-        "expected_interval_seconds": known.interval or None,
-    }
-
-
-def _health(last_result: str) -> str:
-    """`healthy`, `failing` or `unknown`: what the latest run that ended says."""
-    if last_result in ERROR_RESULTS:
-        return "failing"
-    return "healthy" if last_result == "success" else "unknown"
+from prefect_otel_status.model import result_of
 
 
 def run(connection: Connection, run_id: str) -> dict[str, Any] | None:

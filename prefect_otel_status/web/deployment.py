@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from prefect_otel_status.web.bars import Bar
 from prefect_otel_status.web.frame import Frame
-from prefect_otel_status.web.overview import Bar, Card, bars_of
+from prefect_otel_status.web.overview import Card
 from prefect_otel_status.web.templating import render
 
 SHOWN = 60
@@ -72,7 +73,6 @@ def deployment_page(
         frame=replace(frame, title=f"{card.name}: {card.health}"),
         card=card,
         links=links,
-        bars=bars_of,
         runs=[each.bar for each in past],
         feed=latest(feed),
         errors=failures(past),

@@ -6,31 +6,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlencode
 
+from prefect_otel_status.web.bars import Bar
 from prefect_otel_status.web.frame import Frame
 from prefect_otel_status.web.templating import render
 
 HEALTHS = ("failing", "late", "healthy", "unknown")
 """How a deployment can be, the worst first."""
 
-_ERRORS = frozenset({"failure", "error", "timeout"})
-_LOW = 0.15
-"""The least height of a bar, as a share: the shortest run must be seen too."""
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A run that has ended, as a bar. `ended` is in nanoseconds since 1970."""
-
-    run_id: str
-    name: str
-    result: str
-    seconds: float
-    ended: int
-
-    @property
-    def is_error(self) -> bool:
-        return self.result in _ERRORS
+PAGE = 100
+"""Deployments on a page: with more of them a browser is slow, and nobody reads on."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +85,7 @@ class Query:
     environment: str = ""
     health: str = ""
     sort: str = "health"
+    page: int = 1
 
     @staticmethod
     def of(parameters: Mapping[str, str]) -> Query:
@@ -110,7 +97,50 @@ class Query:
             environment=parameters.get("environment", ""),
             health=health if health in HEALTHS else "",
             sort=sort if sort in SORTS else "health",
+            page=_number(parameters.get("page", "")),
         )
+
+    def address(self, **changes: Any) -> str:
+        """Where the overview is found with this query, after CHANGES."""
+        query = replace(self, **changes)
+        values = {
+            "q": query.search,
+            "environment": query.environment,
+            "health": query.health,
+            "sort": query.sort if query.sort != "health" else "",
+            "page": query.page if query.page > 1 else "",
+        }
+        given = urlencode({name: value for name, value in values.items() if value})
+        return f"/?{given}" if given else "/"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A page of the cards: those from `first` to `last`, counted from 1, of `total`."""
+
+    cards: Sequence[Card]
+    page: int
+    pages: int
+    total: int
+
+    @property
+    def first(self) -> int:
+        return (self.page - 1) * PAGE + 1
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self.cards) - 1
+
+
+def part_of(cards: Sequence[Card], page: int) -> Part:
+    """The PAGE of CARDS, counted from 1; the last where there are not so many."""
+    pages = max(1, -(-len(cards) // PAGE))
+    page = min(page, pages)
+    return Part(cards[(page - 1) * PAGE : page * PAGE], page, pages, len(cards))
+
+
+def _number(text: str) -> int:
+    return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 7 else 1
 
 
 def _by_health(card: Card) -> Any:
@@ -153,18 +183,11 @@ def overview_page(cards: Sequence[Card], query: Query, frame: Frame) -> str:
         "overview.html",
         now=frame.now,
         frame=replace(frame, title="Deployments"),
-        cards=chosen(cards, query),
+        part=part_of(chosen(cards, query), query.page),
         total=len(cards),
         counts=[(health, counts[health]) for health in HEALTHS if counts[health]],
         environments=sorted({card.environment for card in cards if card.environment}),
         query=query,
         healths=HEALTHS,
         sorts={name: label for name, (label, _) in SORTS.items()},
-        bars=bars_of,
     )
-
-
-def bars_of(card: Card) -> list[tuple[Bar, float]]:
-    """The bars of CARD, each with its height from 0 to 1, against its longest."""
-    longest = max((bar.seconds for bar in card.bars), default=0.0)
-    return [(bar, max(_LOW, bar.seconds / longest if longest else 0.0)) for bar in card.bars]

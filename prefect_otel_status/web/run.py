@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from prefect_otel_status.trees import MARKS, duration, offset
 from prefect_otel_status.waterfall import Waterfall
+from prefect_otel_status.web.bars import Bar
 from prefect_otel_status.web.deployment import SaidIn
 from prefect_otel_status.web.frame import Frame
 from prefect_otel_status.web.moments import utc
-from prefect_otel_status.web.overview import Bar
 from prefect_otel_status.web.templating import environment, render
 
 _TICKS = 4

@@ -8,8 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from prefect_otel_status.trees import duration
-from prefect_otel_status.web import moments
+from prefect_otel_status.web import bars, moments
 
 STATIC = {
     "style.css": "text/css",
@@ -29,7 +28,9 @@ def render(template: str, *, now: int, **values: Any) -> str:
             ahead=partial(moments.ahead, now=now),
             iso=moments.iso,
             utc=moments.utc,
-            length=lambda seconds: duration(int(seconds * 1e9)),
+            length=bars.length,
+            small_bars=bars.small_bars,
+            chart=bars.chart,
             **values,
         )
     )

@@ -9,8 +9,10 @@ from prefect_otel_status.bridge.catalogue import Catalogue, Known
 from prefect_otel_status.bridge.recent import EndedRun, Said
 from prefect_otel_status.bridge.records import Observation, RunRow, StatusFact
 from prefect_otel_status.bridge.store import Store
+from prefect_otel_status.bridge.times import iso
+from prefect_otel_status.web.bars import Bar
 from prefect_otel_status.web.deployment import SaidIn
-from prefect_otel_status.web.overview import Bar, Card, GateSeen, Now
+from prefect_otel_status.web.overview import Card, GateSeen, Now
 from tests.support.records import FLOW_RUN_ID, NOW, SECOND, TASK_RUN_ID
 
 KEY = ("train", "prod")
@@ -134,3 +136,63 @@ async def test_a_close_look_has_what_active_and_ended_runs_said(store: Store) ->
     assert [past.version for past in found.past] == ["2"]
     assert found.last_run == {"id": "run-1", "trace_id": "ab"}
     assert await store.read(lambda c: cards.look(c, catalogue, {}, ("no", "such"))) is None
+
+
+async def test_a_row_for_scripts_is_whole(store: Store) -> None:
+    await fill(store, runs=(ended(1), ended(2, result="failure", error_type="ValueError")))
+    catalogue = Catalogue()
+    one = known(
+        environment="live",
+        model="bert",
+        version="3",
+        last_success=NOW + SECOND,
+        interval=60.0,
+        last_result="failure",
+        last_run_id="run-2",
+        last_ended=NOW + 2 * SECOND,
+        said_at=NOW,
+        stage="evaluate",
+        level="error",
+        message="Scored bert",
+    )
+    catalogue.adopt([one])
+    (row,) = await store.read(lambda c: cards.rows(c, catalogue, {KEY: NOW + 9 * SECOND}))
+    assert row == {
+        "flow": "train",
+        "deployment": "prod",
+        "environment": "live",
+        "model": "bert",
+        "version": "3",
+        "health": "failing",
+        "why": "Its latest run failed: ValueError.",
+        "active_runs": 0,
+        "last_status": "Scored bert",
+        "last_status_at": iso(NOW),
+        "last_status_stage": "evaluate",
+        "last_status_level": "error",
+        "last_result": "failure",
+        "last_run_id": "run-2",
+        "last_ended_at": iso(NOW + 2 * SECOND),
+        "last_success_at": iso(NOW + SECOND),
+        "success_rate": 0.5,
+        "next_run_at": iso(NOW + 9 * SECOND),
+        "expected_interval_seconds": 60.0,
+    }
+
+
+async def test_of_one_that_is_new_nothing_else_is_said(store: Store) -> None:
+    await fill(store, RunRow(FLOW_RUN_ID, flow_name="train"))
+    (row,) = await store.read(lambda c: cards.rows(c, Catalogue(), {}))
+    said = {name: value for name, value in row.items() if value is not None}
+    assert said == {
+        "flow": "train",
+        "health": "unknown",
+        "why": "No run has ended with a result that says.",
+        "active_runs": 1,
+    }
+
+
+async def test_deployments_come_in_order(store: Store) -> None:
+    await fill(store, RunRow(FLOW_RUN_ID, flow_name="b", deployment_name="x"))
+    found = await all_cards(store, Known("c", ""), Known("a", "z"), Known("a", "y"))
+    assert [card.name for card in found] == ["a/y", "a/z", "b/x", "c"]

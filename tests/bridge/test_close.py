@@ -77,6 +77,7 @@ def test_a_bridge_that_owns_the_root_has_attempts_of_our_processes_below_it(name
 
 @every_owner
 @every_history
+@pytest.mark.fault(27, 28)
 def test_nothing_is_drawn_twice_or_left_without_its_parent(name: str, owner: str) -> None:
     spans = _replayed(name, owner)
     assert doubled(spans) == []
@@ -203,6 +204,7 @@ def _presume_all_dead(connection: Connection) -> None:
         ("suspended.plain", [None, "success"]),
     ],
 )
+@pytest.mark.fault(27)
 def test_each_execution_is_an_attempt_below_one_run(name: str, expected: list[str | None]) -> None:
     outcome = _outcome(name)
     (run,) = [s for s in outcome.spans.values() if s.name.startswith("RUN ")]
@@ -278,6 +280,7 @@ def _time_of(name: str, state: str) -> int:
 
 @every_owner
 @pytest.mark.parametrize("variant", ["plain", "ours"])
+@pytest.mark.fault(24)
 def test_crashed_and_then_completed_is_a_correction(variant: str, owner: str) -> None:
     name = f"corrected.{variant}"
     twice = Twice(name, _time_of(name, "Crashed"), owner=owner)

@@ -201,6 +201,7 @@ async def filled(folder: Path) -> Settings:
     return settings
 
 
+@pytest.mark.fault(34)
 async def test_what_was_set_aside_is_listed_and_stays(tmp_path: Path) -> None:
     settings = await filled(tmp_path)
     for _ in range(2):

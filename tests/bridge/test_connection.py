@@ -72,6 +72,7 @@ async def test_asks_below_the_address_with_the_servers_headers() -> None:
 
 
 @pytest.mark.parametrize("status", [408, 429, 502, 503, 504])
+@pytest.mark.fault(20)
 async def test_waits_as_long_as_a_busy_server_asks_for(status: int) -> None:
     # NOW is 22:13:20 that day.
     date = "Tue, 14 Nov 2023 22:13:27 GMT"
@@ -135,6 +136,7 @@ async def test_nobody_listens() -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.fault(19)
 async def test_names_the_settings_where_credentials_are_refused(status: int) -> None:
     script = Script(answer(status, "hush"))
     with pytest.raises(Unauthorized) as caught:
@@ -146,6 +148,7 @@ async def test_names_the_settings_where_credentials_are_refused(status: int) -> 
     assert len(script.asked) == 1
 
 
+@pytest.mark.fault(19)
 async def test_takes_rotated_credentials_without_a_restart() -> None:
     servers = [SERVER, replace(SERVER, headers=(("authorization", "Bearer new"),))]
     script = Script(answer(401), answer(200, "in"), answer(200, "in again"))
@@ -307,6 +310,7 @@ async def test_a_real_server(prefect_api: str) -> None:
 
 
 @pytest.mark.server
+@pytest.mark.fault(20)
 async def test_a_real_server_with_password_and_tokens(
     guarded_api: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

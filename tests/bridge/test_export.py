@@ -206,6 +206,7 @@ async def test_a_real_receiver_gets_all(make: Make, store: Memory, received: Rec
     assert (store.depth, store.counts) == (Depth(), {(EXPORTS, "delivered"): 3})
 
 
+@pytest.mark.fault(5)
 async def test_a_partial_success_is_counted_and_told_in_the_receivers_words(
     make: Make, store: Memory, world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -267,6 +268,7 @@ async def test_a_retry_is_identical_and_waits_longer_each_time(make: Make, store
     assert store.counts == {(EXPORTS, "retried"): 6, (EXPORTS, "delivered"): 2}
 
 
+@pytest.mark.fault(4)
 async def test_the_delay_that_a_real_answer_asks_for_is_waited(
     make: Make, store: Memory, world: World
 ) -> None:
@@ -280,6 +282,7 @@ async def test_the_delay_that_a_real_answer_asks_for_is_waited(
     assert [found.names for found in scripted.requests] == [["a"]] * 3
 
 
+@pytest.mark.fault(1)
 async def test_a_receiver_that_is_down_for_an_hour_loses_nothing(
     make: Make, store: Memory, world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -331,6 +334,7 @@ async def test_a_sender_that_raises_is_tried_again(make: Make, store: Memory) ->
 
 # --- wrong credentials or address --------------------------------------------
 @pytest.mark.parametrize("status", [401, 403, 404])
+@pytest.mark.fault(3)
 async def test_being_turned_away_keeps_the_data_and_is_told_once(
     make: Make, store: Memory, world: World, caplog: pytest.LogCaptureFixture, status: int
 ) -> None:
@@ -379,6 +383,7 @@ def _refusing(*poison: str, status: int = 400) -> Callable[[Request], Answer]:
 @pytest.mark.parametrize(
     ("status", "phrase"), [(400, "Bad Request"), (413, "Request Entity Too Large")]
 )
+@pytest.mark.fault(34)
 async def test_what_is_refused_is_set_aside_and_the_rest_flows(
     make: Make,
     store: Memory,
@@ -434,6 +439,7 @@ async def test_what_is_set_aside_has_its_cap(make: Make, store: Memory) -> None:
     assert store.counts == {(EXPORTS, "set_aside"): 2, (DROPS, "set_aside_size"): 1}
 
 
+@pytest.mark.fault(4)
 async def test_a_500_is_tried_five_times_and_then_refused(make: Make, store: Memory) -> None:
     store.put("bad")
     with scripted_receiver() as scripted:
@@ -481,6 +487,7 @@ async def test_a_retry_between_two_halves_goes_on_where_it_was(make: Make, store
 
 
 # --- deaths, and stores that break -------------------------------------------
+@pytest.mark.fault(10)
 async def test_a_death_between_send_and_confirm_resends_the_same_bytes(
     make: Make, store: Memory
 ) -> None:

@@ -99,6 +99,7 @@ async def test_a_description_and_a_heartbeat_are_no_facts(store: Store) -> None:
     assert await rows_of(store, tables.facts) == []
 
 
+@pytest.mark.fault(25)
 async def test_nothing_is_counted_twice(store: Store) -> None:
     first = await take(store, state("RUNNING"), said(), state("RUNNING"))
     again = await take(store, state("RUNNING"), said())

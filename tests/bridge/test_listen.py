@@ -116,6 +116,7 @@ async def test_hands_over_the_events_of_a_real_server(prefect_api: str) -> None:
 
 
 @pytest.mark.server
+@pytest.mark.fault(13)
 async def test_outlives_servers_that_are_down_refuse_it_and_are_killed(
     prefect_api: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -211,6 +212,7 @@ async def test_greets_as_prefects_subscriber_does() -> None:
     assert sent["sec-websocket-protocol"] == "prefect"
 
 
+@pytest.mark.fault(14)
 async def test_connects_again_after_a_clean_close() -> None:
     async def say_and_close(socket: ServerConnection) -> None:
         await socket.send(message("x"))

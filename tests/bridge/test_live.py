@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from starlette.requests import Request
+from starlette.types import Message
 
 from prefect_otel_status.bridge.live import HEARTBEAT, Live
 
@@ -44,14 +46,43 @@ async def test_while_nothing_changes_there_is_a_heartbeat() -> None:
     assert (await told(answer))[1:] == [": still here\n\n"] * 2
 
 
+class Browser:
+    """Asks for the stream, and leaves when it is told to."""
+
+    def __init__(self, live: Live) -> None:
+        self.status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._leaves = asyncio.Event()
+        self._task = asyncio.create_task(self._ask(live))
+
+    async def _ask(self, live: Live) -> None:
+        answer = await live(REQUEST)
+        await answer({"type": "http"}, self._receive, self._send)
+
+    async def _receive(self) -> Message:
+        await self._leaves.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status.set_result(message["status"])
+
+    async def leave(self) -> None:
+        self._leaves.set()
+        await self._task
+
+
 async def test_too_many_are_sent_away_until_one_leaves() -> None:
-    live = World(changes=set(), looks=99).live
-    streams: list[Any] = [(await live(REQUEST)).body_iterator for _ in range(2)]  # type: ignore[attr-defined]
-    for stream in streams:
-        await stream.__anext__()
-    assert (await live(REQUEST)).status_code == 503
-    await streams[0].aclose()
-    assert (await live(REQUEST)).status_code == 200
+    live = Live(lambda: 0, most=2)
+    crowd = [Browser(live) for _ in range(5)]  # all at once
+    assert [await browser.status for browser in crowd] == [200, 200, 503, 503, 503]
+    await crowd[0].leave()
+    late = Browser(live)
+    assert await late.status == 200
+    assert await Browser(live).status == 503
+    live.close()
+    for browser in (*crowd[1:], late):
+        await browser.leave()
+    assert live.listeners == 0
 
 
 async def test_a_wait_ends_at_once_when_it_is_closed() -> None:

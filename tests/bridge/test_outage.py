@@ -21,6 +21,7 @@ def test_chance_takes_off_up_to_half() -> None:
     assert [backoff.next() for _ in range(3)] == [0.25, 0.5, 1.0]
 
 
+@pytest.mark.fault(13)
 def test_logs_the_break_then_once_a_minute_then_the_return(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

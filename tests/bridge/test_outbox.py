@@ -186,6 +186,7 @@ def test_what_is_set_aside_takes_no_room(conn: Connection) -> None:
     assert add(conn, items("c"), cap) == {}
 
 
+@pytest.mark.fault(11)
 def test_a_lowered_cap_deletes_nothing_and_holds_off_new_detail(conn: Connection) -> None:
     add(conn, [*items("abc"), *items("TU", terminal=TERMINAL)])
     lowered = Cap(max_bytes=20)

@@ -45,6 +45,15 @@ async def test_a_run_that_is_settled_again_is_kept_once_as_it_is_now(store: Stor
     assert found == run(1, result="success", ended=NOW + 9)
 
 
+async def test_an_overview_is_spared_what_was_said_but_for_gates(store: Store) -> None:
+    gate = Said(NOW + 1, "Gate passed", gate="accuracy", decision="pass")
+    whole = run(1, said=(Said(NOW, "Scored 1"), gate))
+    await keep(store, whole)
+    assert dict(await store.read(recent.load)) == {KEY: [run(1, said=(gate,))]}
+    assert await store.read(lambda connection: recent.load_of(connection, KEY)) == [whole]
+    assert await store.read(lambda connection: recent.load_one(connection, "run-1")) == whole
+
+
 async def test_deployments_are_kept_apart_and_forgotten_apart(store: Store) -> None:
     other = run(3, deployment="test")
     await keep(store, run(1), other)

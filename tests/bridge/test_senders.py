@@ -184,6 +184,7 @@ def _trace_answer(rejected: int, words: str) -> bytes:
         (Answer(501), Outcome(Kind.RETRY, "501 Not Implemented", bounded=True)),
     ],
 )
+@pytest.mark.fault(3, 4, 34)
 async def test_every_answer_has_its_outcome(answer: Answer, expected: Outcome) -> None:
     with scripted_receiver(answer) as scripted:
         assert await _sent(_http(scripted.endpoint)) == expected
@@ -420,6 +421,7 @@ async def test_a_receiver_over_grpc_cannot_make_us_repeat_a_key() -> None:
     assert found.message == "UNAUTHENTICATED: no such key: [redacted]"
 
 
+@pytest.mark.fault(34)
 async def test_grpc_that_takes_too_much_at_once_is_too_large() -> None:
     with grpc_receiver() as received:
         found = await _sent(_grpc(received.endpoint), [span("x" * 5_000_000)])

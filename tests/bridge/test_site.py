@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import msgspec
 import pytest
 
 from prefect_otel_status.bridge.health import Check, Health, Limits
+from prefect_otel_status.bridge.live import MOST
 from prefect_otel_status.bridge.site import trouble
 from tests.support.site import SECOND, SOME, Shown, a_site
 
@@ -122,6 +125,24 @@ async def test_what_is_not_there_is_said_in_the_form_that_was_asked_for(
     assert "All deployments" in page.text
     data = await get(shown, path, Accept="*/*")
     assert (data.status_code, list(data.json())) == (status, ["error"])
+
+
+async def test_a_scrape_is_answered_while_as_many_browsers_look_as_may(shown: Shown) -> None:
+    async with AsyncExitStack() as stack:
+        browsers = [
+            await stack.enter_async_context(httpx.AsyncClient(base_url=shown.url, timeout=60))
+            for _ in range(MOST)
+        ]
+        streams = [
+            await stack.enter_async_context(browser.stream("GET", "/live")) for browser in browsers
+        ]
+        assert {stream.status_code for stream in streams} == {200}
+        for path in ("/", "/static/style.css", "/static/live.js"):
+            found = await asyncio.gather(*(b.get(path, headers=HTML) for b in browsers))
+            assert {page.headers["connection"] for page in found} == {"close"}
+        # Each has its stream, and nothing else open.
+        assert (await get(shown, "/live")).status_code == 503
+        assert (await get(shown, "/metrics", Accept="*/*")).text == "# none\n"
 
 
 async def test_a_failure_is_a_page_without_its_text(

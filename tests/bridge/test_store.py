@@ -18,9 +18,10 @@ import pytest
 from sqlalchemy import Connection, Table, insert, select, text
 from sqlalchemy.exc import OperationalError
 
+from prefect_otel_status.bridge import recent, tables
 from prefect_otel_status.bridge import store as store_module
-from prefect_otel_status.bridge import tables
 from prefect_otel_status.bridge.catalogue import Catalogue, Known
+from prefect_otel_status.bridge.recent import EndedRun, Said
 from prefect_otel_status.bridge.store import Store, open_store, read_meta, write_meta
 from prefect_otel_status.settings import ConfigurationError
 from tests.support.core import rows_of
@@ -211,6 +212,25 @@ async def test_a_store_of_version_1_is_opened_with_what_it_knows(database: str) 
     await store.close()
 
 
+async def test_a_store_of_version_2_keeps_the_last_runs_from_now_on(database: str) -> None:
+    store = await open_store(database, now=NOW)
+    await store.run(as_in_version_2)
+    await store.close()
+    store = await open_store(database, now=NOW)
+    assert await meta_of(store) == {"schema": str(CURRENT), "created": str(NOW)}
+    ended = EndedRun("run-1", flow="train", deployment="prod", said=(Said(NOW, "Done"),))
+    await store.run(lambda connection: recent.keep(connection, [ended]))
+    found = await store.read(lambda connection: recent.load_of(connection, ("train", "prod")))
+    assert found == [ended]
+    await store.close()
+
+
+def as_in_version_2(connection: Connection) -> None:
+    """The store as it was before runs were kept."""
+    tables.recent.drop(connection)
+    write_meta(connection, "schema", "2")
+
+
 async def test_an_earlier_store_is_brought_up_to_date_step_by_step(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,6 +342,7 @@ async def _damaged(path: Path, *, damage: str) -> None:
 
 
 @pytest.mark.parametrize("damage", ["torn", "overwritten", "no database"])
+@pytest.mark.fault(8)
 async def test_a_damaged_file_is_set_aside_and_a_new_one_begins(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:

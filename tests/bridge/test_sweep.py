@@ -327,6 +327,7 @@ GAP_SAID = (
 )
 
 
+@pytest.mark.fault(17)
 async def test_a_gap_in_the_history_is_said_and_counted_once(
     ended: Swept, caplog: pytest.LogCaptureFixture
 ) -> None:

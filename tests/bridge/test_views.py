@@ -1,4 +1,4 @@
-"""What the bridge knows, as JSON: of deployments and of runs."""
+"""What the bridge knows of a run, as JSON."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from typing import Any
 
 from prefect_otel_status import signals
 from prefect_otel_status.bridge import ledger, views
-from prefect_otel_status.bridge.catalogue import Catalogue, Known
 from prefect_otel_status.bridge.records import (
-    ENDED,
     SETTLED,
     Fact,
     Observation,
@@ -36,69 +34,10 @@ async def add(store: Store, *facts: tuple[str, Fact]) -> None:
     await store.run(lambda connection: ledger.add_facts(connection, found, {}))
 
 
-async def deployments(store: Store, *known: Known) -> list[dict[str, Any]]:
-    catalogue = Catalogue()
-    catalogue.adopt(known)
-    return await store.read(lambda connection: views.deployments(connection, catalogue))
-
-
 async def run(store: Store) -> dict[str, Any] | None:
     found = await store.read(lambda connection: views.run(connection, FLOW_RUN_ID))
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     return found
-
-
-# --- deployments ----------------------------------------------------------------
-
-
-async def test_a_deployment_is_shown_whole(store: Store) -> None:
-    rows = [
-        RunRow(FLOW_RUN_ID, flow_name="train", deployment_name="prod", said_at=NOW),
-        RunRow(TASK_RUN_ID, flow_name="train", deployment_name="prod", said_at=NOW - 1),
-        RunRow("ended", flow_name="train", deployment_name="prod", phase=ENDED, said_at=NOW + 1),
-    ]
-    await save(store, *rows)
-    known = Known(
-        *("train", "prod", "production", "bert", "3", NOW, NOW, 60.0),
-        *("failure", "last", NOW + SECOND, NOW - SECOND, "evaluate", "error", "Scored {model}"),
-        "Scored bert",
-    )
-    assert await deployments(store, known) == [
-        {
-            "flow": "train",
-            "deployment": "prod",
-            "environment": "production",
-            "model": "bert",
-            "version": "3",
-            "health": "failing",
-            "active_runs": 2,
-            "last_status": "Scored bert",
-            "last_status_at": AT,
-            "last_status_stage": "evaluate",
-            "last_status_level": "error",
-            "last_result": "failure",
-            "last_run_id": "last",
-            "last_ended_at": LATER,
-            "last_success_at": AT,
-            "expected_interval_seconds": 60.0,
-        }
-    ]
-
-
-async def test_one_that_has_no_end_yet_is_shown_with_what_there_is(store: Store) -> None:
-    await save(store, RunRow(FLOW_RUN_ID, flow_name="train"))
-    (found,) = await deployments(store)
-    assert found.pop("flow") == "train"
-    assert found.pop("active_runs") == 1
-    assert found.pop("health") == "unknown"
-    assert set(found.values()) == {None}
-
-
-async def test_deployments_come_in_order(store: Store) -> None:
-    await save(store, RunRow(FLOW_RUN_ID, flow_name="b", deployment_name="x"))
-    found = await deployments(store, Known("c", ""), Known("a", "z"), Known("a", "y"))
-    names = [(one["flow"], one["deployment"]) for one in found]
-    assert names == [("a", "y"), ("a", "z"), ("b", "x"), ("c", None)]
 
 
 # --- a run ------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from tests.support.server import wait_for
 pytestmark = pytest.mark.server
 
 
+@pytest.mark.fault(29)
 def test_a_delayed_task_is_traced_by_its_worker(
     otlp_env: dict[str, str], received: Received, tmp_path: Path
 ) -> None:

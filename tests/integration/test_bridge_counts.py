@@ -43,6 +43,7 @@ def alone(tmp_path: Path) -> Iterator[Maker]:
         yield made
 
 
+@pytest.mark.fault(15)
 def test_a_burst_is_counted_whole_and_what_the_websocket_dropped_is_said(
     otlp_env: dict[str, str], alone: Maker, tmp_path: Path
 ) -> None:
@@ -96,6 +97,7 @@ def _quiet(running: Bridge) -> Samples:
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.fault(36)
 def test_prometheus_counts_each_failure_over_a_backfill_a_death_and_a_restart(
     otlp_env: dict[str, str], runs: Maker, received: Received, tmp_path: Path
 ) -> None:
@@ -139,6 +141,7 @@ def test_prometheus_counts_each_failure_over_a_backfill_a_death_and_a_restart(
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.fault(17)
 def test_what_ended_while_the_bridge_was_off_is_counted_from_history(
     otlp_env: dict[str, str], runs: Maker, received: Received, tmp_path: Path
 ) -> None:

@@ -131,6 +131,7 @@ def served(scene: Scene, prefect_home: Path, tmp_path: Path) -> Iterator[Scene]:
 
 
 # --- under a runner --------------------------------------------------------------
+@pytest.mark.fault(22)
 def test_deaths_under_a_runner_are_drawn_whole_and_once(served: Scene) -> None:
     served.bridge.wait_ready()
     killed, leaving = (served.create_run(f"{name}/bridge") for name in ("killed", "leaving"))
@@ -210,6 +211,7 @@ def _has_told_of_a_stage(api: str, run_id: str) -> bool:
     return any(event["payload"].get("stages") for event in told)
 
 
+@pytest.mark.fault(23, 24)
 async def test_a_run_whose_runner_died_too_is_inferred_and_a_revival_corrects_it(
     otlp_env: dict[str, str], received: Received, prefect_api: str, tmp_path: Path
 ) -> None:
@@ -315,6 +317,7 @@ def _beat(api: str, run_id: str) -> Event:
 
 # --- clocks ------------------------------------------------------------------------
 @pytest.mark.parametrize("by", [-HOUR, HOUR], ids=["behind", "ahead"])
+@pytest.mark.fault(32)
 def test_clocks_an_hour_apart_lose_nothing_and_make_no_negative_duration(
     scene: Scene, by: timedelta
 ) -> None:

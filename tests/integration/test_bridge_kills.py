@@ -64,6 +64,7 @@ class Making:
 
 @pytest.mark.server
 @pytest.mark.timeout(60 + 20 * KILLS)
+@pytest.mark.fault(9)
 def test_a_bridge_that_is_killed_again_and_again_draws_and_counts_each_run_once(
     otlp_env: dict[str, str], prefect_api: str, received: Received, tmp_path: Path
 ) -> None:
@@ -119,6 +120,7 @@ def _totals(series: dict[tuple[str, tuple[str, ...]], float], flow: str) -> dict
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.fault(9, 10)
 def test_a_hundred_kills_between_two_statements_change_nothing(tmp_path: Path) -> None:
     undisturbed = _replayed(tmp_path / "undisturbed", kills=0)
     killed = _replayed(tmp_path / "killed", kills=100)

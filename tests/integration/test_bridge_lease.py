@@ -42,6 +42,7 @@ def pair(otlp_env: dict[str, str], store: str, tmp_path: Path) -> Iterator[tuple
         yield one, other
 
 
+@pytest.mark.fault(12)
 def test_the_second_waits_and_takes_over_from_one_that_dies_or_stops(
     pair: tuple[Bridge, Bridge], prefect_api: str, received: Received
 ) -> None:

@@ -78,6 +78,7 @@ def _making(address: str) -> Iterator[Maker]:
         yield made
 
 
+@pytest.mark.fault(13, 20)
 def test_a_guarded_server_that_is_down_at_first_and_dies_later_is_read_whole(
     received: Received, tmp_path: Path
 ) -> None:
@@ -140,6 +141,7 @@ def _collector(port: int, folder: Path) -> AbstractContextManager[Popen[bytes]]:
     return beside(command, env=environment(folder), log=folder / "collector.log", cwd=ROOT)
 
 
+@pytest.mark.fault(1, 6)
 def test_a_collector_that_is_down_and_one_that_dies_in_mid_batch_lose_nothing(
     flow_env: dict[str, str], runs: Maker, tmp_path: Path
 ) -> None:
@@ -171,6 +173,7 @@ def test_a_collector_that_is_down_and_one_that_dies_in_mid_batch_lose_nothing(
 # --- the runs --------------------------------------------------------------------
 
 
+@pytest.mark.fault(35)
 def test_runs_that_are_deleted_let_no_counter_fall_and_leave_no_gauge(
     otlp_env: dict[str, str], runs: Maker, tmp_path: Path
 ) -> None:
@@ -196,6 +199,7 @@ MANY = 210
 
 
 @pytest.mark.long
+@pytest.mark.fault(21)
 def test_more_runs_than_a_page_that_ended_in_one_moment_are_all_counted(
     flow_env: dict[str, str], runs: Maker, prefect_home: Path, tmp_path: Path
 ) -> None:

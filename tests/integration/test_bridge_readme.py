@@ -51,8 +51,10 @@ def test_the_commands_draw_what_ran_before_and_go_on(
         run = re.search(r'href="(/runs/[0-9a-f-]{36})"', page)
         assert run is not None
         assert "RUN plain" in _page(port, run[1])
-        process.terminate()
-        assert process.wait(30) == 0
+        with httpx.stream("GET", f"http://127.0.0.1:{port}/live", timeout=60) as live:
+            assert next(live.iter_lines()).startswith("retry:")
+            process.terminate()  # a page that is open does not keep it
+            assert process.wait(30) == 0
 
 
 def _run(command: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:

@@ -15,6 +15,7 @@ COUNT = 20_000
 BUDGET = 50
 
 
+@pytest.mark.fault(30)
 def test_distinct_values_fold_into_other_and_totals_are_exact(
     otlp_env: dict[str, str], received: Received
 ) -> None:

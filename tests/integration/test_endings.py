@@ -15,6 +15,7 @@ pytestmark = pytest.mark.server
 
 @pytest.mark.parametrize("endpoint", [hanging_endpoint, refusing_endpoint])
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+@pytest.mark.fault(31)
 def test_a_broken_endpoint_delays_the_exit_by_two_seconds_at_most(
     flow_env: dict[str, str], endpoint: object, protocol: str
 ) -> None:
@@ -31,6 +32,7 @@ def test_a_broken_endpoint_delays_the_exit_by_two_seconds_at_most(
     assert float(told["slowest_status_ms"]) < 1000
 
 
+@pytest.mark.fault(2)
 def test_status_never_waits_for_a_hanging_endpoint(flow_env: dict[str, str]) -> None:
     with hanging_endpoint() as address:
         hanging = {**flow_env, "OTEL_EXPORTER_OTLP_ENDPOINT": address}
@@ -66,6 +68,7 @@ def test_sigterm_loses_no_finished_span(otlp_env: dict[str, str], received: Rece
     assert received.wait_for_log("About to be terminated").trace_id == spans["work"].trace_id
 
 
+@pytest.mark.fault(29)
 def test_a_forked_child_speaks_for_its_run_and_doubles_nothing(
     otlp_env: dict[str, str], received: Received
 ) -> None:

@@ -66,12 +66,14 @@ def _said(span: Span) -> list[str]:
         ("RUN states", [(1, "skip", None)]),
     ],
 )
+@pytest.mark.fault(27)
 def test_each_run_is_one_span_with_its_result(
     seen: Received, name: str, expected: list[tuple[int, str, str | None]]
 ) -> None:
     assert [_result(span) for span in _spans(seen, name)] == expected
 
 
+@pytest.mark.fault(27)
 def test_attempts_are_visible_on_the_one_span(seen: Received) -> None:
     (span,) = _spans(seen, "retried")
     attempts = [

@@ -9,6 +9,8 @@ import msgspec
 import pytest
 from playwright.async_api import Browser, Page
 
+from prefect_otel_status.bridge import recent
+from prefect_otel_status.bridge.recent import EndedRun
 from prefect_otel_status.bridge.records import Observation, StatusFact
 from tests.support.browser import a_page, chromium, violations
 from tests.support.records import FLOW_RUN_ID
@@ -62,6 +64,26 @@ async def test_axe_finds_nothing_wrong_with_any_view(
             await page.goto(shown.url + address)
             await page.wait_for_selector(".live.on")
             assert await violations(page) == [], name
+
+
+async def test_what_says_that_something_is_wrong_can_be_read_too(
+    shown: Shown, browser: Browser, tmp_path: Path
+) -> None:
+    async with a_site(tmp_path / "empty", histories=[]) as empty, a_page(browser) as page:
+        await page.goto(empty.url)
+        assert "No deployment has run yet" in await page.inner_text("main")
+        assert await violations(page) == []
+    shown.clock.pass_by(3600)
+    shown.let_go()
+    fresh = await browser.new_context()
+    page = await fresh.new_page()
+    await page.goto(shown.url)
+    await fresh.set_offline(True)
+    await page.evaluate("refresh()")
+    await page.wait_for_selector(".live.off")
+    assert "What is shown may be old." in await page.inner_text(".banner")
+    assert await violations(page) == []
+    await fresh.close()
 
 
 async def test_axe_would_find_something(browser: Browser) -> None:
@@ -135,6 +157,36 @@ async def test_what_is_being_typed_is_not_taken_away(shown: Shown, browser: Brow
         assert await page.input_value("#q") == "killed"
 
 
+async def test_what_is_marked_stays_marked(shown: Shown, browser: Browser) -> None:
+    async with a_page(browser) as page:
+        await page.goto(shown.url)
+        await page.wait_for_selector(".live.on")
+        await page.evaluate("getSelection().selectAllChildren(document.querySelector('tbody th'))")
+        marked = await page.evaluate("getSelection().toString()")
+        async with page.expect_response(lambda answer: answer.url == f"{shown.url}/"):
+            await says(shown, "Canary at 10 %")
+        assert await page.evaluate("getSelection().toString()") == marked
+        await page.evaluate("getSelection().removeAllRanges()")
+        shown.clock.pass_by(1)
+        await says(shown, "Canary at 20 %")
+        await page.wait_for_selector("text=Canary at 20 %")
+
+
+async def test_one_page_too_many_is_kept_up_to_date_without_the_stream(
+    shown: Shown, browser: Browser
+) -> None:
+    shown.let_go()
+    fresh = await browser.new_context()
+    page = await fresh.new_page()
+    await page.clock.install()
+    await page.goto(shown.url)
+    await page.wait_for_selector("text=updated every 15 seconds")
+    await says(shown, "Canary at 10 %")
+    await page.clock.fast_forward(20_000)
+    await page.wait_for_selector("text=Canary at 10 %")
+    await fresh.close()
+
+
 async def test_a_bridge_that_is_away_is_said_and_found_again(
     shown: Shown, browser: Browser
 ) -> None:
@@ -186,13 +238,49 @@ async def test_every_control_is_reached_by_the_keyboard_and_seen(
 ) -> None:
     async with a_page(browser) as page:
         await page.goto(shown.url)
-        expected = await page.locator("a, input, select, button").count()
+        await page.wait_for_selector(".live.on")
+        # A row of bars is one stop; the arrow keys go on from there.
+        await page.evaluate("document.querySelectorAll('.runs a').forEach(a => a.dataset.bar = 1)")
+        expected = await page.locator(":is(a, input, select, button):not([data-bar])").count()
+        expected += await page.locator(".runs").count()
         reached: set[str] = set()
         for _ in range(expected + 1):
             await page.keyboard.press("Tab")
             reached.add(await _focused(page))
         reached.discard("")
         assert len(reached) == expected
+
+
+async def test_the_arrow_keys_lead_from_bar_to_bar(shown: Shown, browser: Browser) -> None:
+    earlier = [
+        EndedRun(f"00000000-0000-4000-8000-00000000000{n}", flow="success", ended=n)
+        for n in range(1, 3)
+    ]
+    await shown.core.store.run(lambda connection: recent.keep(connection, earlier))
+    async with a_page(browser) as page:
+        await page.goto(shown.url)
+        await page.wait_for_selector(".live.on")
+        bars = page.locator("tbody tr:has(.runs a + a)").first.locator(".runs a")
+        links = await bars.evaluate_all("all => all.map(a => a.getAttribute('href'))")
+        await page.focus(f'.runs a[href="{links[-1]}"]')
+        for key, link in (("ArrowLeft", links[-2]), ("End", links[-1]), ("Home", links[0])):
+            await page.keyboard.press(key)
+            assert await page.evaluate("document.activeElement.getAttribute('href')") == link
+        # An update leaves the focus where it is, and the tab key leads on from there.
+        await says(shown, "Canary at 10 %")
+        await page.wait_for_selector("text=Canary at 10 %")
+        assert await page.evaluate("document.activeElement.getAttribute('href')") == links[0]
+        await page.keyboard.press("Enter")
+        await page.wait_for_url(f"**{links[0]}")
+
+
+async def test_without_scripts_each_bar_is_a_stop_of_the_tab_key(
+    shown: Shown, browser: Browser
+) -> None:
+    async with a_page(browser, **NO_SCRIPT) as page:
+        await page.goto(shown.url)
+        assert await page.locator(".runs a").count() > 0
+        assert await page.locator(".runs a[tabindex]").count() == 0
 
 
 async def _focused(page: Page) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from prefect_otel_status.web.bars import Bar
 from prefect_otel_status.web.deployment import (
     SHOWN,
     Failures,
@@ -16,7 +17,7 @@ from prefect_otel_status.web.deployment import (
     versions,
 )
 from prefect_otel_status.web.frame import Frame
-from prefect_otel_status.web.overview import Bar, Card
+from prefect_otel_status.web.overview import Card
 
 NOW = 1_795_514_400 * 10**9
 MINUTE = 60 * 10**9
@@ -52,7 +53,7 @@ def test_the_last_words_the_failures_and_the_ways_on_are_shown() -> None:
         "Its last status, error, ",
         "Canary at 10 %",
         '<a href="/runs/run-1">name-1</a>',
-        '<a href="http://jaeger.example/trace/0af7">Last run in Jaeger</a>',
+        '<a href="http://jaeger.example/trace/0af7">in Jaeger</a>',
         '<span class="failure word">ValueError</span>',
         "<td>3</td>",
         "the longest 2.00 s",

@@ -63,6 +63,31 @@ def test_markup_in_every_field_stays_text() -> None:
     assert html.escape("<script>") in page
 
 
+def a_page(text: str) -> str:
+    link = f"http://jaeger.example/{text}"
+    head = RunHead(*[text] * 6, 2, text, 1, text, text, text)
+    frame = Frame(now=10, trouble=text, server=text)
+    trace = waterfall([a_span(text)])
+    return run_page(trace, head=head, links={text: link}, is_whole=False, frame=frame)
+
+
+def a_short_page(text: str) -> str:
+    run = Bar(text, text, text, 1.0, 10)
+    feed = [SaidIn(5, text, text, text, text, text)]
+    links = {text: f"http://jaeger.example/{text}"}
+    return short_page(run, flow=text, deployment=text, feed=feed, links=links, frame=Frame(now=10))
+
+
+@pytest.mark.parametrize("page_of", [a_page, a_short_page])
+def test_markup_in_every_field_of_a_page_of_the_bridge_stays_text(
+    page_of: Callable[[str], str],
+) -> None:
+    harmless, found = tags_of(page_of("x")), tags_of(page_of(MARKUP))
+    assert found.tags == harmless.tags
+    assert found.attributes == harmless.attributes
+    assert "style" not in found.attributes
+
+
 def test_no_style_and_no_handler_is_inline() -> None:
     page = standalone_page(waterfall([a_span("x")]), title="x")
     found = tags_of(page)

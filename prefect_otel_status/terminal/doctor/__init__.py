@@ -1,0 +1,1 @@
+"""Checks that telemetry works, from the settings to what each backend got."""
