@@ -21,7 +21,23 @@ _CONTROL = {"|", "||", "&&", ";", "&", "(", ")"}
 _ASSIGNED = re.compile(r"[A-Za-z_]\w*=")
 _STANDS_FOR_AN_ID = re.compile(r"\b(?:RUN|SCHEDULE)_ID\b")
 
-PLAIN = frozenset("cat cd chmod cp curl grep head jq kill mkdir openssl rm umask".split())
+PLAIN = frozenset(
+    [
+        "cat",
+        "cd",
+        "chmod",
+        "cp",
+        "curl",
+        "grep",
+        "head",
+        "jq",
+        "kill",
+        "mkdir",
+        "openssl",
+        "rm",
+        "umask",
+    ]
+)
 """Programs of which a page uses what everybody knows."""
 
 UNKNOWN_HERE = {
@@ -87,7 +103,7 @@ def _of_ours(words: list[str]) -> list[str]:
         group.commands[name].make_context(name, rest)
     except click.UsageError as error:
         return [f"prefect-otel-status {name}: {error.format_message()}"]
-    except Exception as error:  # noqa: BLE001  (Typer may bring a click of its own)
+    except Exception as error:
         return [f"prefect-otel-status {name}: {error}"]
     return []
 
@@ -108,7 +124,7 @@ def _prefect() -> Any:
 def _of_prefect(words: list[str]) -> list[str]:
     try:
         _prefect().parse_args(words, exit_on_error=False, print_error=False)
-    except Exception as error:  # noqa: BLE001  (whatever it objects to is told)
+    except Exception as error:
         return [f"prefect {' '.join(words)}: {error}"]
     return []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 
 import pytest
@@ -11,7 +12,17 @@ import pytest
 from prefect_otel_status import signals
 from prefect_otel_status.trees import EventRecord, SpanRecord
 from prefect_otel_status.waterfall import waterfall
-from prefect_otel_status.web.run import percent, standalone_page, ticks
+from prefect_otel_status.web.bars import Bar
+from prefect_otel_status.web.deployment import SaidIn
+from prefect_otel_status.web.frame import Frame
+from prefect_otel_status.web.run import (
+    RunHead,
+    percent,
+    run_page,
+    short_page,
+    standalone_page,
+    ticks,
+)
 
 MARKUP = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
 
@@ -86,6 +97,7 @@ def test_markup_in_every_field_of_a_page_of_the_bridge_stays_text(
     assert found.tags == harmless.tags
     assert found.attributes == harmless.attributes
     assert "style" not in found.attributes
+    assert page_of(MARKUP).count("<script") == 1  # the page's own
 
 
 def test_no_style_and_no_handler_is_inline() -> None:
