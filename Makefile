@@ -69,9 +69,10 @@ bench: $(STAMP) ## Measure a status, and the bridge, each against what it is com
 	$(BIN)/python -m benchmarks.bridge_server_cost
 	$(BIN)/python -m benchmarks.status_page
 
-docs: $(STAMP) ## Generate the reference pages, dashboards, rules and the stack's configuration
+docs: $(STAMP) ## Generate reference pages, dashboards, rules and the stack's configuration; build the site
 	$(BIN)/prefect-otel-status render --out dashboards
 	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 lock: $(STAMP) ## Resolve the locked and the lowest dependencies anew
 	$(UV) pip compile --quiet --upgrade pyproject.toml --all-extras --group dev --universal --python-version 3.10 \
@@ -89,4 +90,4 @@ lowest-test: $(STAMP) ## The same with the lowest supported Prefect
 	@.ci/wheel-test requirements-lowest.lock
 
 clean: ## Remove what was installed and made
-	rm -rf $(VENV) .demo dist build .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .demo dist build site .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache

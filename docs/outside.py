@@ -47,16 +47,22 @@ def _existing(entries: list[Any]) -> list[Any]:
         if isinstance(entry, dict):
             ((title, below),) = entry.items()
             kept.append({title: _existing(below)})
-        elif entry in OUTSIDE or (DOCS / entry).exists():
+        elif (ROOT / _origin(entry)).exists():
             kept.append(entry)
     return kept
+
+
+def _origin(name: str) -> str:
+    """Where the repository has the page NAME of the site."""
+    return OUTSIDE.get(name, f"docs/{name}")
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     """Add the pages from outside."""
     for name, origin in OUTSIDE.items():
-        text = (ROOT / origin).read_text(encoding="utf-8")
-        files.append(File.generated(config, name, content=text))
+        if (ROOT / origin).exists():
+            text = (ROOT / origin).read_text(encoding="utf-8")
+            files.append(File.generated(config, name, content=text))
     return files
 
 
@@ -76,14 +82,15 @@ def _outside_code(markdown: str, change: Callable[[str], str]) -> str:
 
 
 def _in_site(name: str, link: re.Match[str]) -> str:
-    origin = OUTSIDE.get(name, f"docs/{name}")
+    origin = _origin(name)
     target = os.path.normpath(os.path.join(os.path.dirname(origin), link["to"]))
     if not (ROOT / target).exists():
         raise PluginError(f"{origin} links to {target}, which does not exist.")
     to = _INSIDE.get(target) or (target.removeprefix("docs/") if _is_in(DOCS, target) else None)
     if to is None:
         return link["text"]
-    return f"[{link['text']}]({os.path.relpath(to, os.path.dirname(name) or '.')}{link['at'] or ''})"
+    address = os.path.relpath(to, os.path.dirname(name) or ".")
+    return f"[{link['text']}]({address}{link['at'] or ''})"
 
 
 def _is_in(folder: Path, target: str) -> bool:

@@ -82,7 +82,7 @@ def _run_runbook(
         "http://127.0.0.1:4200/api": env["PREFECT_API_URL"],
         "cancel RUN_ID": f"cancel {nightly.running_run(env)}",
         "RUN_ID": nightly.ended_run,
-        "SCHEDULE_ID": nightly.schedule,
+        "SCHEDULE_ID": nightly.schedule(env),
     }
     return console.run(_of(page), folder, _with_bin(env), instead=instead, timeout=300)
 
@@ -126,7 +126,7 @@ def test_what_does_not_exist_is_found(command: str, problem: str) -> None:
 def test_a_block_is_read_with_its_outputs_and_its_reason() -> None:
     text = "   $ make one \\\n       two\n   done\n   well\n   $ make three\n"
     assert list(console.commands_of("page.md", text, "not run: because")) == [
-        Command("make one         two", ("done", "well"), "because"),
+        Command("make one two", ("done", "well"), "because"),
         Command("make three", (), "because"),
     ]
     assert list(console.commands_of("page.md", "$ lint\nfound\n", "exits with 1")) == [

@@ -252,3 +252,8 @@ def test_any_value_can_be_strict_json(value: Any) -> None:
 def test_what_json_cannot_hold_becomes_text() -> None:
     assert sanitize.json_value((math.nan, math.inf, 1.5)) == ["nan", "inf", 1.5]
     assert sanitize.json_value("a") == "a"
+
+
+def test_a_secret_in_a_name_is_taken_out() -> None:
+    found = sanitize.attributes({"token=ghp_" + "a1" * 20: "value"}, redact=Redactor())
+    assert found == {"token=[redacted]": "value"}

@@ -123,7 +123,7 @@ def commands_of(page: str, text: str, comment: str = "") -> Iterator[Command]:
     """The commands of the block TEXT of PAGE, each with the lines below it as its output."""
     reason = comment.removeprefix(_NOT_RUN) if comment.startswith(_NOT_RUN) else ""
     code = int(comment.removeprefix(_EXITS)) if comment.startswith(_EXITS) else 0
-    joined = textwrap.dedent(text).replace("\\\n", " ")
+    joined = re.sub(r" *\\\n *", " ", textwrap.dedent(text))
     for part in re.split(r"^\$ ", joined, flags=re.MULTILINE)[1:]:
         command, *output = part.splitlines()
         told = reason or _said_here(page, command)

@@ -18,17 +18,21 @@ class Nightly:
     """The ids that a runbook wants."""
 
     deployment: UUID
-    schedule: str
     ended_run: str
 
     def running_run(self, env: dict[str, str]) -> str:
         """The id of a new run that goes on."""
-        return asyncio.run(_in(env, lambda client: _run(client, self.deployment, ended=False)))
+        return str(asyncio.run(_in(env, lambda client: _run(client, self.deployment, ended=False))))
+
+    def schedule(self, env: dict[str, str]) -> str:
+        """The id of a new schedule that is active."""
+        return str(asyncio.run(_in(env, lambda client: _schedule(client, self.deployment))))
 
 
 def a_nightly_deployment(env: dict[str, str]) -> Nightly:
-    """Make the work pool, the deployment with its schedule, and a run that has ended."""
-    return asyncio.run(_in(env, _make))
+    """Make the work pool, the deployment, and a run of it that has ended."""
+    made: Nightly = asyncio.run(_in(env, _make))
+    return made
 
 
 async def _in(env: dict[str, str], work: Any) -> Any:
@@ -42,23 +46,25 @@ async def _in(env: dict[str, str], work: Any) -> Any:
 
 async def _make(client: Any) -> Nightly:
     from prefect import flow
-    from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
-    from prefect.client.schemas.schedules import IntervalSchedule
+    from prefect.client.schemas.actions import WorkPoolCreate
 
     @flow(name=FLOW)
     def deploy_model() -> None:
         """Never runs."""
 
     await client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
-    every_night = DeploymentScheduleCreate(schedule=IntervalSchedule(interval=timedelta(days=1)))
-    deployment = await client.create_deployment(
-        flow_id=await client.create_flow(deploy_model),
-        name=NAME,
-        work_pool_name=POOL,
-        schedules=[every_night],
-    )
-    (schedule,) = await client.read_deployment_schedules(deployment)
-    return Nightly(deployment, str(schedule.id), await _run(client, deployment, ended=True))
+    flow_id = await client.create_flow(deploy_model)
+    deployment = await client.create_deployment(flow_id=flow_id, name=NAME, work_pool_name=POOL)
+    return Nightly(deployment, await _run(client, deployment, ended=True))
+
+
+async def _schedule(client: Any, deployment: UUID) -> UUID:
+    from prefect.client.schemas.schedules import IntervalSchedule
+
+    every_night = (IntervalSchedule(interval=timedelta(days=1)), True)
+    (made,) = await client.create_deployment_schedules(deployment, [every_night])
+    found: UUID = made.id
+    return found
 
 
 async def _run(client: Any, deployment: UUID, *, ended: bool) -> str:

@@ -22,22 +22,8 @@ _ASSIGNED = re.compile(r"[A-Za-z_]\w*=")
 _STANDS_FOR_AN_ID = re.compile(r"\b(?:RUN|SCHEDULE)_ID\b")
 
 PLAIN = frozenset(
-    [
-        "cat",
-        "cd",
-        "chmod",
-        "cp",
-        "curl",
-        "grep",
-        "head",
-        "jq",
-        "kill",
-        "mkdir",
-        "openssl",
-        "rm",
-        "umask",
-    ]
-)
+    ["cat", "cd", "chmod", "cp", "curl", "grep", "head", "jq", "kill", "mkdir", "openssl", "rm"]
+) | {"umask"}
 """Programs of which a page uses what everybody knows."""
 
 UNKNOWN_HERE = {
