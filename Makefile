@@ -69,7 +69,7 @@ bench: $(STAMP) ## Measure a status, and the bridge, each against what it is com
 	$(BIN)/python -m benchmarks.bridge_server_cost
 	$(BIN)/python -m benchmarks.status_page
 
-docs: $(STAMP) ## Generate reference pages, dashboards, rules and the stack's configuration; build the site
+docs: $(STAMP) ## Generate reference pages, dashboards and the stack's configuration; build the site
 	$(BIN)/prefect-otel-status render --out dashboards
 	$(BIN)/python docs/generate.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict

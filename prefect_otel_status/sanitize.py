@@ -107,8 +107,8 @@ def attributes(values: Mapping[str, Any], *, redact: Redactor) -> dict[str, Any]
     safe: dict[str, Any] = {}
     for name, value in values.items():
         if value is not None and len(safe) < ATTRIBUTE_LIMIT:
-            # Cut once more: what stands for a secret may be longer than it was.
-            key = redact(line(name, limit=NAME_LIMIT + SECRET_LIMIT))[:NAME_LIMIT]
+            # Cut last: half of a secret would not be recognised.
+            key = line(redact(line(name, limit=NAME_LIMIT + SECRET_LIMIT)), limit=NAME_LIMIT)
             safe[key] = attribute(key, value, redact=redact)
     return safe
 

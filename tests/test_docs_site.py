@@ -117,6 +117,6 @@ def _copy(folder: Path) -> Path:
 
 
 def test_the_navigation_has_the_five_groups() -> None:
-    nav = yaml.load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"), yaml.BaseLoader)["nav"]  # noqa: S506
+    nav = yaml.load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"), yaml.BaseLoader)["nav"]
     names = [name for group in nav for name in group]
     assert names == ["Start", "How to", "Understand", "Reference", "Runbooks"]
