@@ -64,6 +64,9 @@ bench: $(STAMP) ## Measure a status, and the bridge, each against what it is com
 	$(BIN)/python -m benchmarks.status_cost
 	$(BIN)/python -m benchmarks.metrics_cost
 	$(BIN)/python -m benchmarks.bridge_throughput
+	$(BIN)/python -m benchmarks.encoding_cost
+	$(BIN)/python -m benchmarks.memory_cost
+	$(BIN)/python -m benchmarks.import_cost
 	$(BIN)/python -m benchmarks.bridge_million
 	$(BIN)/python -m benchmarks.bridge_latency
 	$(BIN)/python -m benchmarks.bridge_server_cost
