@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -92,6 +92,7 @@ class Recorder:
         self._start_lock = threading.Lock()
         self._overflow_lock = threading.Lock()
         self._folded: Counter[Any] = Counter()
+        self._late: deque[tuple[Any, ...]] = deque()
 
     def _pass(self, barrier: _Barrier, timeout: float) -> bool:
         if self._thread is threading.current_thread():
@@ -128,23 +129,29 @@ class Recorder:
             self._queue.put(envelope)
             return
         self._tally.dropped("queue_full")
-        if isinstance(record, Status) and self._overflow_lock.acquire(timeout=0.001):
+        if not isinstance(record, Status):
+            return
+        if self._overflow_lock.acquire(timeout=0.001):
             try:
-                self._fold(record)
+                self._fold(_key_of(record))
             finally:
                 self._overflow_lock.release()
+        else:
+            # A signal handler interrupted who holds it, or that thread got no time: appending
+            # needs no lock, and the total must not miss one.
+            self._late.append(_key_of(record))
 
-    def _fold(self, status: Status) -> None:
-        environment = status.bound.get(signals.ENVIRONMENT.name)
-        key: tuple[Any, ...] = (status.run, status.stage, status.level, status.name, environment)
+    def _fold(self, key: tuple[Any, ...]) -> None:
         if key not in self._folded and len(self._folded) >= self._capacity:
-            key = (None, None, status.level, None, None)
+            key = (None, None, key[2], None, None)
         self._folded[key] += 1
 
     def _take_folded(self) -> Counter[Any]:
-        if not self._folded:
+        if not (self._folded or self._late):
             return Counter()
         with self._overflow_lock:
+            for _ in range(len(self._late)):
+                self._fold(self._late.popleft())
             folded, self._folded = self._folded, Counter()
         return folded
 
@@ -206,3 +213,9 @@ class Recorder:
         except BaseException as error:  # SystemExit too: this thread must go on
             self._tally.failed(place, error)
             return None
+
+
+def _key_of(status: Status) -> tuple[Any, ...]:
+    """What a status is counted by once its detail is gone."""
+    environment = status.bound.get(signals.ENVIRONMENT.name)
+    return status.run, status.stage, status.level, status.name, environment

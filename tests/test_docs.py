@@ -12,9 +12,14 @@ from pathlib import Path
 import pytest
 
 from prefect_otel_status.settings import PREFIX, Settings
+from prefect_otel_status.signals import Metric, declared
+from tests.monitoring.rules.names import LABELS, METRICS, unknown_in
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
+RECORDING = "dashboards/prometheus/recording.yml"
+EXPORTER = DOCS / "how-to" / "from-prometheus-prefect-exporter.md"
+FAMILIES = {metric.prometheus_name for metric in declared(Metric) if isinstance(metric, Metric)}
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 
 _BLOCK = re.compile(
@@ -102,6 +107,67 @@ def test_links_lead_to_files(page: Path) -> None:
 def test_the_index_lists_each_page(page: Path) -> None:
     index = (DOCS / "index.md").read_text(encoding="utf-8")
     assert f"({page.relative_to(DOCS).as_posix()})" in index
+
+
+def test_queries_of_the_how_tos_name_only_what_exists() -> None:
+    records = set(re.findall(r"record: (\S+)", (ROOT / RECORDING).read_text(encoding="utf-8")))
+    unknown = {query: unknown_in(query, records=records) for query in _queries(EXPORTER)}
+    assert len(unknown) == 4
+    assert {query: names for query, names in unknown.items() if names} == {}
+
+
+def test_each_metric_that_stands_for_an_old_one_exists() -> None:
+    rows = [line.split("|")[1:-1] for line in EXPORTER.read_text(encoding="utf-8").splitlines()
+            if line.startswith("| `prefect_")]  # fmt: skip
+    assert len(rows) == 11
+    mentioned = {name for row in rows for name in re.findall(r"\b(?:cicd|prefect)_[a-z_]+", row[1])}
+    assert mentioned - {*METRICS, *LABELS, *FAMILIES} == set()
+    # None of theirs is one of ours: both can be scraped at once.
+    theirs = {name for row in rows for name in re.findall(r"prefect_[a-z_]+", row[0])}
+    assert theirs & {*METRICS, *FAMILIES} == set()
+
+
+def _queries(page: Path) -> list[str]:
+    blocks = re.findall(
+        r"^ *```promql\n(.*?)^ *```$", page.read_text(encoding="utf-8"), re.M | re.S
+    )
+    parts = [part for block in blocks for part in re.split(r"^ *#.*\n", block, flags=re.MULTILINE)]
+    return [part.strip() for part in parts if part.strip()]
+
+
+def test_the_page_about_tests_has_all_that_the_fixture_can() -> None:
+    from prefect_otel_status.testing import StatusCapture
+
+    text = (DOCS / "how-to" / "test-your-messages.md").read_text(encoding="utf-8")
+    public = [name for name in vars(StatusCapture) if not name.startswith("_")]
+    assert [name for name in public if f"`{name}" not in text] == []
+
+
+@pytest.mark.parametrize(
+    "heading",
+    [
+        "Why the websocket lies",
+        "Who owns a span",
+        "In each of the three set-ups",
+        "Why counters start at 0",
+        "What is promised",
+        "What is not",
+    ],
+)
+def test_the_explanation_answers(heading: str) -> None:
+    text = (DOCS / "explanation.md").read_text(encoding="utf-8")
+    (answer,) = re.findall(rf"^##+ {heading}\n+([^#].*\n)", text, re.MULTILINE)
+    assert answer.strip()
+
+
+def test_each_neighbour_is_compared_both_ways_and_with_a_source() -> None:
+    text = (DOCS / "comparison.md").read_text(encoding="utf-8")
+    titles = [section.splitlines()[0] for section in text.split("\n## ")[1:]]
+    sections = dict(zip(titles, text.split("\n## ")[1:], strict=True))
+    assert len(sections) == 6
+    needed = ("*Better there.*", "*Only here.*", "](https://")
+    assert {title: [part for part in needed if part not in section]
+            for title, section in sections.items()} == {title: [] for title in titles}  # fmt: skip
 
 
 def test_the_readme_is_short() -> None:

@@ -427,13 +427,17 @@ def test_put_in_a_signal_handler_does_not_wait(make: Make) -> None:
 
 
 def test_put_in_a_signal_handler_does_not_wait_for_the_overflow(make: Make, tally: Tally) -> None:
-    sink = Sink()
-    recorder = make(sink, capacity=1)
+    sink, folded = Sink(), Counter[Any]()
+    recorder = make(sink, capacity=1, on_overflow=folded.update)
     fill_up(recorder, sink, 1)
     with recorder._overflow_lock:
-        put(recorder, "too much")
-    assert tally.read() == {(signals.PROCESS_DROPS, "queue_full"): 1}
+        put(recorder, "too much", "too much")
+    assert tally.read() == {(signals.PROCESS_DROPS, "queue_full"): 2}
     sink.gate.set()
+    assert recorder.flush(WAIT)
+    assert folded == {(flow_run(), None, "info", "too much", None): 2}, (
+        "not even then is one missed"
+    )
 
 
 # --- overflow ------------------------------------------------------------------

@@ -10,6 +10,16 @@ from typing import Any
 import pytest
 
 OPTION = "--faults-to"
+FAULT = "fault"
+
+
+class Marking:
+    """Writes the faults of a test into its report, which also comes from another process."""
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Say which faults ITEM provokes."""
+        for mark in item.iter_markers("fault"):
+            item.user_properties += [(FAULT, number) for number in mark.args]
 
 
 class Faults:
@@ -19,24 +29,21 @@ class Faults:
         self._path = path
         self._found: dict[int, dict[str, dict[str, Any]]] = defaultdict(dict)
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item, call: Any) -> Any:
-        """Take the outcome of ITEM."""
-        report = yield
-        if call.when == "call" or report.outcome != "passed":
-            for mark in item.iter_markers("fault"):
-                for number in mark.args:
-                    self._take(number, item, report)
-        return report
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take the outcome of a test."""
+        if report.when != "call" and report.outcome == "passed":
+            return
+        for name, value in report.user_properties:
+            if name == FAULT:
+                self._take(int(str(value)), report)
 
-    def _take(self, number: int, item: pytest.Item, report: Any) -> None:
-        name = item.nodeid.partition("[")[0]
-        seen = self._found[number].setdefault(
-            name, {"outcomes": Counter(), "seconds": 0.0, "seen": []}
-        )
+    def _take(self, number: int, report: pytest.TestReport) -> None:
+        name = report.nodeid.partition("[")[0]
+        new: dict[str, Any] = {"outcomes": Counter(), "seconds": 0.0, "seen": []}
+        seen = self._found[number].setdefault(name, new)
         seen["outcomes"][report.outcome] += 1
         seen["seconds"] = round(seen["seconds"] + report.duration, 2)
-        seen["seen"] += [value for key, value in item.user_properties if key == "seen"]
+        seen["seen"] += [value for key, value in report.user_properties if key == "seen"]
 
     def pytest_sessionfinish(self) -> None:
         """Write what was found."""
@@ -54,4 +61,6 @@ def configure(config: pytest.Config) -> None:
     """Collect, if the option is given."""
     path = config.getoption(OPTION)
     if path:
+        config.pluginmanager.register(Marking(), "marking")
+    if path and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Faults(Path(path)), "faults")

@@ -26,7 +26,7 @@ def runs(prefect_api: str) -> Iterator[Maker]:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    with small_disk(tmp_path / "disk", megabytes=4) as disk:
+    with small_disk(tmp_path / "disk", megabytes=24) as disk:
         yield disk
 
 

@@ -25,6 +25,7 @@ from prefect_otel_status.ids import trace_id_of
 from prefect_otel_status.settings import load
 from tests.conftest import FLOWS, ROOT, run_flow
 from tests.support.bridge import Bridge, bridge
+from tests.support.making import patient
 from tests.support.processes import beside
 from tests.support.receiver import Received, otlp_receiver
 from tests.support.records import ManualClock
@@ -68,7 +69,8 @@ class Scene:
     def create_run(self, deployment: str) -> str:
         """A run of DEPLOYMENT, `<flow>/<name>`, to be started by the runner; its id."""
         found = wait_for(partial(self._deployment, deployment), timeout=60, what=deployment)
-        answer = httpx.post(f"{self.api}/deployments/{found}/create_flow_run", json={}, timeout=60)
+        with httpx.Client(base_url=self.api, timeout=60) as client:
+            answer = patient(client, "POST", f"/deployments/{found}/create_flow_run", json={})
         return str(answer.json()["id"])
 
     def is_crashed(self, run_id: str) -> bool:
@@ -178,7 +180,7 @@ async def _daemon(
             yield one
         finally:
             await one._end_lease()
-            await one._connection.close()
+            await one.connection.close()
 
 
 async def _pass(one: Daemon) -> None:
