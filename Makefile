@@ -34,7 +34,7 @@ test-long: $(STAMP) ## Run the tests that take minutes; one builds a collector, 
 	$(BIN)/python -m pytest -m long
 
 faults: $(STAMP) ## Provoke every fault, and write docs/reliability.md from what came of it
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m fault --faults-to .faults.json
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m fault --faults-to=.faults.json
 	$(BIN)/python docs/reliability.py --from .faults.json
 
 soak: $(STAMP) ## The long faults for longer: a hundred kills of whole bridges, minutes of events
@@ -93,4 +93,4 @@ lowest-test: $(STAMP) ## The same with the lowest supported Prefect
 	@.ci/wheel-test requirements-lowest.lock
 
 clean: ## Remove what was installed and made
-	rm -rf $(VENV) .demo dist build site .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .demo dist build site .faults.json site .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache

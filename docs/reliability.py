@@ -1,7 +1,7 @@
 """Write docs/reliability.md from what the tests of faults saw.
 
 `python docs/reliability.py --from FILE`, where FILE is what
-`pytest -m fault --faults-to FILE` wrote; `make faults` does both.
+`pytest -m fault --faults-to=FILE` wrote; `make faults` does both.
 """
 
 from __future__ import annotations
