@@ -47,6 +47,7 @@ FIELDS: dict[str, tuple[str, Any, Any]] = {
     "listen": ("[::1]:9000", "[::1]:9000", "127.0.0.1:9464"),
     "allow_public": ("true", True, False),
     "allowed_hosts": ("bridge, bridge.example", ("bridge", "bridge.example"), ()),
+    "web_token_file": ("/run/token", Path("/run/token"), None),
     "jaeger_url": ("http://jaeger:16686", "http://jaeger:16686", ""),
     "backfill": ("7d", "7d", "24h"),
     "sweep_interval": ("0.5", 0.5, 5.0),

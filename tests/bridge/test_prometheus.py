@@ -90,9 +90,11 @@ class Prometheus:
 
     async def _ask(self, path: str, **parameters: Any) -> list[Any]:
         try:
-            async with httpx.AsyncClient() as client:
+            async with httpx.AsyncClient(timeout=60) as client:
                 answer = await client.get(f"{self.address}/api/v1/{path}", params=parameters)
         except httpx.TransportError:
+            return []
+        if answer.status_code == 503:  # it reads its log first
             return []
         data = answer.json().get("data") or []
         found: list[Any] = data["result"] if isinstance(data, dict) else data

@@ -141,8 +141,10 @@ def test_a_failing_deployment_fires_is_told_and_resolves_after_a_good_run(
     # Its links lead to pages that are there, and that speak of this deployment.
     assert "## What to do" in httpx.get(notes["runbook_url"], timeout=60).text
     page = httpx.get(notes["status_url"], timeout=60).text
-    assert "Failing: its latest run did not succeed." in page
-    assert running.bridge.run(failed)["trace_id"] in page
+    assert "Its latest run failed" in page
+    assert f'href="/runs/{failed}"' in page
+    run = httpx.get(f"{running.bridge.address}/runs/{failed}", timeout=60).text
+    assert running.bridge.run(failed)["trace_id"] in run
     dashboard = urlsplit(notes["dashboard_url"])
     assert dashboard.path == "/d/prefect-health"
     assert parse_qs(dashboard.query) == {

@@ -48,7 +48,8 @@ def test_the_commands_draw_what_ran_before_and_go_on(
         wait_for(lambda: _is_ready(port), timeout=60, what="the bridge")
         page = _page(port, "/")
         assert re.search(r'href="/deployments\?flow=plain&amp;deployment="', page)
-        run = re.search(r'href="(/runs/[0-9a-f-]{36})"', page)
+        deployment = _page(port, "/deployments?flow=plain&deployment=")
+        run = re.search(r'href="(/runs/[0-9a-f-]{36})"', deployment)
         assert run is not None
         assert "RUN plain" in _page(port, run[1])
         with httpx.stream("GET", f"http://127.0.0.1:{port}/live", timeout=60) as live:
