@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,7 @@ _PLACE = "get_tracer"
 
 _lock = threading.RLock()
 _real_get_tracer: Any = None
+_fork_registered = False
 
 
 def prepare() -> None:
@@ -28,6 +30,7 @@ def prepare() -> None:
     Enough for flows and tasks that have our hooks.
     """
     global _real_get_tracer
+    _register_fork()
     with _lock:
         if _real_get_tracer is None:
             _real_get_tracer = getattr(run_telemetry, _PLACE)
@@ -37,6 +40,19 @@ def prepare() -> None:
             wrapping.wrap(client, "create_flow_run_from_deployment", _create_flow_run)
         loglines.install()
         threads.install()
+
+
+def _register_fork() -> None:
+    """Have children begin with a free lock: who held it at the fork is not in them."""
+    global _fork_registered
+    if not _fork_registered and hasattr(os, "register_at_fork"):
+        _fork_registered = True
+        os.register_at_fork(after_in_child=_free_lock)
+
+
+def _free_lock() -> None:
+    global _lock
+    _lock = threading.RLock()
 
 
 def undo() -> None:

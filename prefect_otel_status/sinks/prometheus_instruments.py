@@ -39,7 +39,12 @@ class PrometheusInstruments:
         self._child(metric, labels).observe(value, exemplar)
 
     def after_fork(self) -> None:
-        """Nothing to do: `prometheus_client` knows its own process."""
+        """Have a lock of our own: a thread that the child has not may have held the parent's.
+
+        The rest is `prometheus_client`'s, which knows its own process.
+        """
+        global _lock
+        _lock = threading.Lock()
 
     def _child(self, metric: Metric, labels: Labels) -> Any:
         return self._family(metric, labels).labels(*(value for _, value in labels))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -168,3 +169,45 @@ def _run(script: str, argument: str, *, folder: Path) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+HELD_AT_A_FORK = """
+import os, sys, threading
+from prometheus_client import CollectorRegistry
+from prefect_otel_status import patches, signals
+from prefect_otel_status.sinks import prometheus_instruments as module
+
+patches.prepare()
+held, ended = threading.Event(), threading.Event()
+
+def hold():
+    with module._lock, patches._lock:
+        held.set()
+        ended.wait(60)
+
+threading.Thread(target=hold, daemon=True).start()
+held.wait(60)
+pid = os.fork()
+if pid == 0:
+    instruments = module.PrometheusInstruments(CollectorRegistry())
+    instruments.after_fork()
+    labels = tuple((name, "x") for name in signals.MESSAGES.label_names)
+    instruments.count(signals.MESSAGES, labels, 1)
+    patches.undo()
+    os._exit(7)
+code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+ended.set()
+sys.exit(code)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this platform")
+def test_a_child_goes_on_where_a_thread_held_our_locks_at_the_fork() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", HELD_AT_A_FORK],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 7, done.stderr
