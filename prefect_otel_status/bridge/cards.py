@@ -21,6 +21,9 @@ from prefect_otel_status.web.bars import Bar
 from prefect_otel_status.web.deployment import Past, SaidIn
 from prefect_otel_status.web.overview import Card, GateSeen, Now
 
+MOST_ACTIVE = 30
+"""Runs that go on whose words are read for a page: those that spoke last."""
+
 _LATE = "Late"
 
 
@@ -81,7 +84,7 @@ def look(
         return None
     kept = recent.load_of(connection, key)
     card = card_of(known or Known(*key), active, kept, due.get(key, 0))
-    feed = [said for run in active for said in _said_by(connection, run)]
+    feed = [said for run in active[:MOST_ACTIVE] for said in _said_by(connection, run)]
     feed += [said for run in kept for said in said_in(run)]
     last = kept[0] if kept else None
     return Look(

@@ -196,3 +196,18 @@ async def test_deployments_come_in_order(store: Store) -> None:
     await fill(store, RunRow(FLOW_RUN_ID, flow_name="b", deployment_name="x"))
     found = await all_cards(store, Known("c", ""), Known("a", "z"), Known("a", "y"))
     assert [card.name for card in found] == ["a/y", "a/z", "b/x", "c"]
+
+
+async def test_of_many_that_go_on_those_that_spoke_last_are_read(store: Store) -> None:
+    ids = [f"00000000-0000-4000-8000-{n:012x}" for n in range(cards.MOST_ACTIVE + 5)]
+    names = {"flow_name": "train", "deployment_name": "prod"}
+    await fill(store, *(RunRow(run_id, said_at=NOW + n, **names) for n, run_id in enumerate(ids)))
+    said = [
+        Observation(run_id, run_id, StatusFact(NOW + n, "t", f"{n}"))
+        for n, run_id in enumerate(ids)
+    ]
+    await store.run(lambda connection: ledger.add_facts(connection, said, {}))
+    found = await store.read(lambda c: cards.look(c, Catalogue(), {}, KEY))
+    assert found is not None
+    assert found.card.active == len(ids)
+    assert [each.message for each in found.feed] == [f"{n}" for n in range(len(ids) - 1, 4, -1)]
