@@ -6,25 +6,31 @@ Jaeger and Grafana cannot be had: a small server answers as they do.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from tests.conftest import run_flow
+from tests.conftest import ROOT, run_flow
+from tests.support.alertmanager import alertmanager
 from tests.support.bridge import bridge
 from tests.support.making import FAILED, maker
+from tests.support.prometheus import prometheus
 from tests.support.receiver import Received
 from tests.support.server import wait_for
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
 
+RULES = ROOT / "dashboards" / "prometheus"
+NOBODY = "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n"
 SECRET = "hunter2hunter2hunter2"
 MESSAGES = "prefect_status_messages_total"
 LAG = "prefect_status_bridge_lag_seconds"
@@ -172,6 +178,32 @@ def test_all_is_well_and_the_probe_counts_in_nothing(
         assert running.total(MESSAGES) == said
         assert not any("doctor" in str(key).lower() for key in running.scrape())
         assert running.total("prefect_status_bridge_bad_events_total") == 0
+
+
+@pytest.mark.long  # the Watchdog takes a minute to arrive
+def test_prometheus_and_alertmanager_are_asked_what_they_have(
+    flow_env: dict[str, str], tmp_path: Path
+) -> None:
+    rules = [RULES / "recording.yml", RULES / "alerts.yml"]
+    with ExitStack() as stack:
+        running = stack.enter_context(bridge(flow_env, tmp_path / "bridge"))
+        manager = stack.enter_context(alertmanager(tmp_path / "alertmanager", NOBODY))
+        target = running.address.removeprefix("http://")
+        to: dict[str, Any] = {"job": "prefect-otel-bridge", "rules": rules, "alertmanager": manager}
+        scraping = stack.enter_context(prometheus(tmp_path / "prometheus", target, **to))
+        given = ("--prometheus", scraping.address, "--alertmanager", f"http://{manager}")
+        asked = ("--bridge", running.address, *given)
+        running.wait_ready(timeout=90)
+
+        alerts = f"http://{manager}/api/v2/alerts"
+        wait_for(lambda: scraping.query(LAG), timeout=90, what="a scrape")
+        wait_for(lambda: httpx.get(alerts, timeout=60).json(), timeout=120, what="the Watchdog")
+        _, results, _ = doctor(flow_env, *asked)
+        assert results["alertmanager"]["found"] == "the Watchdog arrives"
+        words = results["prometheus"]["found"]
+        assert re.fullmatch(
+            r"scrapes the bridge as job prefect-otel-bridge, with \d+ groups of rules", words
+        )
 
 
 def test_what_is_away_is_said_with_what_to_do(flow_env: dict[str, str], tmp_path: Path) -> None:
